@@ -1,0 +1,23 @@
+# What a packager sets, on make's command line, in the environment or in
+# config.local.mk (ignored by git).
+
+-include $(TOP)/config.local.mk
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CFLAGS     ?= -O2 -g
+DESTDIR    ?=
+LDFLAGS    ?=
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+INCLUDEDIR ?= $(PREFIX)/include
+LIBDIR     ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec/libspawn
+MANDIR     ?= $(PREFIX)/share/man
+# release, debug, asan (with UBSan), tsan or cov
+VARIANT    ?= release
+# yes: a warning is an error; off in a release tarball, which has no .git
+WERROR     ?= $(if $(wildcard $(TOP)/.git),yes,no)
+# yes: build the plugin for Xen hosts (needs libxen-dev)
+WITH_XEN   ?= $(if $(wildcard /usr/include/xenctrl.h),yes,no)

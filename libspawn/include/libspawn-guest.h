@@ -1,0 +1,330 @@
+/*
+ * libspawn, the part about guests: a typed configuration, and what can be
+ * done with guests on this host, whether its hypervisor is Xen or QEMU itself
+ * (on KVM, or in emulation).  The rules of libspawn.h hold.
+ */
+#ifndef LIBSPAWN_GUEST_H
+#define LIBSPAWN_GUEST_H
+
+#include "libspawn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Configuration -----------------------------------------------------
+ *
+ * Plain data; strings are owned and may be NULL, which means "default" or
+ * "none".  Names follow xl.cfg(5).
+ */
+enum libspawn_guest_type {
+    LIBSPAWN_GUEST_TYPE_DEFAULT, /* HVM where the hypervisor is QEMU, PV else */
+    LIBSPAWN_GUEST_TYPE_HVM,
+    LIBSPAWN_GUEST_TYPE_PVH,
+    LIBSPAWN_GUEST_TYPE_PV
+};
+
+/* A choice that the configuration may leave to us. */
+enum libspawn_choice {
+    LIBSPAWN_CHOICE_DEFAULT,
+    LIBSPAWN_CHOICE_NO,
+    LIBSPAWN_CHOICE_YES
+};
+
+enum libspawn_disk_format {
+    LIBSPAWN_DISK_RAW,
+    LIBSPAWN_DISK_QCOW,
+    LIBSPAWN_DISK_QCOW2,
+    LIBSPAWN_DISK_QED,
+    LIBSPAWN_DISK_VHD,
+    LIBSPAWN_DISK_EMPTY /* a drive without a medium */
+};
+
+struct libspawn_disk {
+    char *target; /* path of the image or block device; NULL when empty */
+    enum libspawn_disk_format format;
+    char *vdev; /* "hda", "xvdb", "sda" */
+    bool is_cdrom;
+    bool read_only;
+    char *backendtype; /* "phy", "qdisk"; NULL: chosen by us */
+    char *script;
+    enum libspawn_choice discard;
+    enum libspawn_choice direct_io_safe;
+};
+
+enum libspawn_nic_net {
+    LIBSPAWN_NIC_NET_DEFAULT, /* tap on Xen and where a bridge is named, else
+                                 user */
+    LIBSPAWN_NIC_NET_USER,    /* QEMU's own network stack; needs no root */
+    LIBSPAWN_NIC_NET_TAP
+};
+
+struct libspawn_nic {
+    char *mac;    /* "00:16:3e:..."; NULL: random */
+    char *bridge;
+    char *model;  /* "e1000", "rtl8139", "virtio-net-pci"; NULL: default */
+    char *type;   /* "ioemu", "vif"; NULL: default */
+    char *script;
+    char *vifname; /* name of the interface on the host */
+    char *ip;
+    enum libspawn_nic_net net;
+};
+
+/* What happens when the guest ends that way. */
+enum libspawn_action {
+    LIBSPAWN_ACTION_DEFAULT,
+    LIBSPAWN_ACTION_DESTROY,
+    LIBSPAWN_ACTION_RESTART,
+    LIBSPAWN_ACTION_RENAME_RESTART,
+    LIBSPAWN_ACTION_PRESERVE,
+    LIBSPAWN_ACTION_COREDUMP_DESTROY,
+    LIBSPAWN_ACTION_COREDUMP_RESTART,
+    LIBSPAWN_ACTION_SOFT_RESET
+};
+
+struct libspawn_vnc {
+    enum libspawn_choice enable; /* default: on for HVM */
+    char *listen;                /* address; NULL: 127.0.0.1 */
+    uint32_t display;            /* first display to try */
+    enum libspawn_choice find_unused;
+    char *password; /* NULL: none */
+};
+
+enum libspawn_accel {
+    LIBSPAWN_ACCEL_DEFAULT, /* KVM where it works, else TCG */
+    LIBSPAWN_ACCEL_KVM,
+    LIBSPAWN_ACCEL_TCG
+};
+
+struct libspawn_guest_config {
+    char *name;
+    char *uuid; /* 36 characters, lower case; NULL: random */
+    enum libspawn_guest_type type;
+
+    uint64_t memory_mib;     /* at start */
+    uint64_t max_memory_mib; /* 0: the same */
+    uint32_t vcpus;
+    uint32_t max_vcpus; /* 0: the same */
+    char *cpus;         /* affinity as written, e.g. "0-3,^1" */
+    char **vcpu_cpus;   /* the same for each vCPU in turn, in place of 'cpus';
+                           NULL terminated */
+    size_t n_vcpu_cpus;
+    uint32_t cpu_weight; /* 0: default */
+
+    char *kernel;
+    char *ramdisk;
+    char *cmdline; /* "cmdline", or "root" and "extra" put together */
+    char *bootloader;
+    char **bootloader_args; /* NULL terminated */
+    size_t n_bootloader_args;
+    char *firmware; /* "bios", "ovmf", "seabios" or a path */
+    char *boot;     /* letters of "cdn" in order; NULL: "cd"-like default */
+
+    struct libspawn_disk *disks;
+    size_t n_disks;
+    struct libspawn_nic *nics;
+    size_t n_nics;
+    char **serials; /* one per port: "pty", "unix", "none", "/dev/..."; NULL
+                       terminated, NULL when none */
+    size_t n_serials;
+
+    struct libspawn_vnc vnc;
+    enum libspawn_choice sdl;
+    char *keymap;
+    char *vga;             /* "stdvga", "cirrus", "qxl", "none"; NULL: cirrus */
+    uint32_t videoram_mib; /* 0: default */
+    enum libspawn_choice usb;
+    char **usbdevices; /* NULL terminated */
+    size_t n_usbdevices;
+    char *soundhw;
+
+    enum libspawn_choice acpi, apic, pae, nx, hpet, hap, viridian;
+    enum libspawn_choice xen_platform_pci;
+    enum libspawn_choice localtime;
+    int32_t rtc_timeoffset; /* seconds */
+    uint32_t shadow_memory_mib; /* 0: default */
+
+    enum libspawn_action on_poweroff, on_reboot, on_watchdog, on_crash,
+        on_soft_reset;
+
+    char *device_model_override; /* path of the program */
+    char **device_model_args;    /* appended as they are; NULL terminated */
+    size_t n_device_model_args;
+    char **device_model_args_hvm; /* further ones for an HVM guest */
+    size_t n_device_model_args_hvm;
+    char **device_model_args_pv; /* further ones for a PV or PVH guest */
+    size_t n_device_model_args_pv;
+    char *device_model_user;
+    enum libspawn_choice dm_restrict;
+
+    /* Keys of our own. */
+    enum libspawn_accel accel;
+    uint32_t start_timeout_ms; /* 0: 60 s */
+};
+
+/* Zeroes and sets defaults; call before anything else. */
+LIBSPAWN_EXPORT void
+libspawn_guest_config_init(struct libspawn_guest_config *config);
+LIBSPAWN_EXPORT void
+libspawn_guest_config_dispose(struct libspawn_guest_config *config);
+
+/* Whether it makes sense in itself: names, ranges, disks that clash.  Files
+ * are looked at only when the guest is created. */
+LIBSPAWN_EXPORT int
+libspawn_guest_config_check(const struct libspawn_guest_config *config,
+                            struct libspawn_err *err);
+
+/* As stored beside a guest, and back. */
+LIBSPAWN_EXPORT int
+libspawn_guest_config_to_json(const struct libspawn_guest_config *config,
+                              char **json_r, struct libspawn_err *err);
+LIBSPAWN_EXPORT int
+libspawn_guest_config_from_json(const char *json,
+                                struct libspawn_guest_config *config,
+                                struct libspawn_err *err);
+
+/* ---- Host --------------------------------------------------------------
+ */
+struct libspawn_host;
+
+struct libspawn_host_options {
+    const char *state_dir; /* NULL: XL_STATE_DIR, else /run/xl for root, else
+                              $XDG_RUNTIME_DIR/xl */
+};
+
+/* Opens Xen where this is its control domain, else QEMU; cleans up after
+ * callers that died in the middle of something. */
+LIBSPAWN_EXPORT int
+libspawn_host_open(struct libspawn_ctx *ctx,
+                   const struct libspawn_host_options *options,
+                   struct libspawn_host **host_r, struct libspawn_err *err);
+LIBSPAWN_EXPORT void libspawn_host_close(struct libspawn_host *host);
+
+/* "xen" or "qemu". */
+LIBSPAWN_EXPORT const char *
+libspawn_host_hypervisor(const struct libspawn_host *host);
+
+/* ---- Guests ------------------------------------------------------------
+ */
+enum libspawn_guest_state { /* a set of these; 0: nothing special */
+    LIBSPAWN_GUEST_RUNNING = 1 << 0,
+    LIBSPAWN_GUEST_BLOCKED = 1 << 1,
+    LIBSPAWN_GUEST_PAUSED = 1 << 2,
+    LIBSPAWN_GUEST_SHUTDOWN = 1 << 3,
+    LIBSPAWN_GUEST_CRASHED = 1 << 4,
+    LIBSPAWN_GUEST_DYING = 1 << 5,
+    LIBSPAWN_GUEST_DM_DEAD = 1 << 6 /* its device model has ended */
+};
+
+struct libspawn_guest_info {
+    uint32_t domid;
+    char *name; /* "" when unknown */
+    char uuid[37];
+    enum libspawn_guest_type type;
+    uint64_t memory_mib;
+    uint32_t vcpus;
+    unsigned int state;
+    int64_t cpu_time_ms;
+    char *dm_end; /* how its device model ended; NULL: it lives, or has none */
+};
+
+/* All guests by domid; on Xen domain 0 too.  Free with
+ * libspawn_guest_list_free. */
+LIBSPAWN_EXPORT int
+libspawn_guest_list(struct libspawn_host *host,
+                    struct libspawn_guest_info **list_r, size_t *n_r,
+                    struct libspawn_err *err);
+LIBSPAWN_EXPORT void libspawn_guest_list_free(struct libspawn_guest_info *list,
+                                              size_t n);
+
+/* By name, or by number when it is one; LIBSPAWN_ERR_NOT_FOUND. */
+LIBSPAWN_EXPORT int libspawn_guest_find(struct libspawn_host *host,
+                                        const char *name_or_domid,
+                                        uint32_t *domid_r,
+                                        struct libspawn_err *err);
+LIBSPAWN_EXPORT int libspawn_guest_get_name(struct libspawn_host *host,
+                                            uint32_t domid, char **name_r,
+                                            struct libspawn_err *err);
+
+/* The configuration it was created with; LIBSPAWN_ERR_NOT_FOUND for a guest
+ * of which none is stored. */
+LIBSPAWN_EXPORT int
+libspawn_guest_get_config(struct libspawn_host *host, uint32_t domid,
+                          struct libspawn_guest_config *config,
+                          struct libspawn_err *err);
+
+/* Creation is a list of steps; when one fails, or the creation is aborted,
+ * all earlier ones are undone in reverse order.  'done' comes exactly once. */
+struct libspawn_create;
+
+struct libspawn_create_options {
+    bool paused; /* leave it paused */
+    /* Called while the guest is complete but still paused, e.g. to attach a
+     * console; a failure undoes the creation.  May be NULL. */
+    int (*before_unpause)(void *user, uint32_t domid,
+                          struct libspawn_err *err);
+    /* Names the step that begins now.  May be NULL. */
+    void (*progress)(void *user, const char *step);
+    void *user;
+};
+
+/* 'err' is NULL on success.  'report' is NULL unless the device model is what
+ * failed (LIBSPAWN_ERR_CHILD). */
+typedef void libspawn_create_fn(void *user, uint32_t domid,
+                                const struct libspawn_report *report,
+                                const struct libspawn_err *err);
+
+LIBSPAWN_EXPORT int
+libspawn_guest_create(struct libspawn_host *host,
+                      const struct libspawn_guest_config *config,
+                      const struct libspawn_create_options *options,
+                      libspawn_create_fn *done, void *user,
+                      struct libspawn_create **create_r,
+                      struct libspawn_err *err);
+
+/* Asks for the end of it; 'done' follows with LIBSPAWN_ERR_ABORTED. */
+LIBSPAWN_EXPORT void libspawn_create_abort(struct libspawn_create *create);
+
+/* After 'done', or before it: then it is aborted and undone at once. */
+LIBSPAWN_EXPORT void libspawn_create_free(struct libspawn_create *create);
+
+/* Ends the device model and removes every trace of the guest. */
+LIBSPAWN_EXPORT int libspawn_guest_destroy(struct libspawn_host *host,
+                                           uint32_t domid,
+                                           struct libspawn_err *err);
+LIBSPAWN_EXPORT int libspawn_guest_pause(struct libspawn_host *host,
+                                         uint32_t domid,
+                                         struct libspawn_err *err);
+LIBSPAWN_EXPORT int libspawn_guest_unpause(struct libspawn_host *host,
+                                           uint32_t domid,
+                                           struct libspawn_err *err);
+
+/* Asks the guest to power off (or to reboot); it may refuse or ignore it. */
+LIBSPAWN_EXPORT int libspawn_guest_shutdown(struct libspawn_host *host,
+                                            uint32_t domid, bool reboot,
+                                            struct libspawn_err *err);
+
+/* Writes the picture on its screen as PNG. */
+LIBSPAWN_EXPORT int libspawn_guest_screenshot(struct libspawn_host *host,
+                                              uint32_t domid, const char *path,
+                                              struct libspawn_err *err);
+
+/* A descriptor connected to its console number 'number', of kind "serial",
+ * "pv" or NULL (the one its type has).  A terminal or a socket. */
+LIBSPAWN_EXPORT int libspawn_guest_open_console(struct libspawn_host *host,
+                                                uint32_t domid,
+                                                const char *kind,
+                                                unsigned int number,
+                                                int *fd_r,
+                                                struct libspawn_err *err);
+
+/* "ADDRESS:PORT" of its VNC server; free with free(3). */
+LIBSPAWN_EXPORT int libspawn_guest_get_vnc(struct libspawn_host *host,
+                                           uint32_t domid, char **address_r,
+                                           struct libspawn_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,339 @@
+/*
+ * libspawn: starts a long-lived child, such as the device model of a guest,
+ * knows within a millisecond whether it came up and if not why, records it,
+ * watches it for life, and ends it without ever touching another process.
+ *
+ * The caller never forks and never becomes the parent of the child:
+ *
+ *     caller --posix_spawn--> spawn-watcher --fork, hold, exec--> child
+ *
+ * How to use it: make a context, put its descriptor into your own event loop
+ * (level-triggered), call libspawn_ctx_dispatch when it is readable; or call
+ * libspawn_ctx_wait, which does both.  Build a plan, start it, act on events.
+ *
+ * Rules that hold everywhere:
+ *  - A function that can fail returns 0 or a negative enum libspawn_code and
+ *    fills 'err' when it is not NULL.  Outputs, named *_r, are untouched on
+ *    failure.
+ *  - Callbacks come only from libspawn_ctx_dispatch (or _wait), never from
+ *    inside the call that started something.
+ *  - One thread at a time per context; no locks, no signal handlers, no
+ *    atfork handlers, no reaping of processes that the library did not start.
+ *    Do not reap the library's.
+ *  - Times are milliseconds; strings are copied; NULL may be freed.
+ *  - SIGPIPE never arises from the library.
+ */
+#ifndef LIBSPAWN_H
+#define LIBSPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LIBSPAWN_EXPORT __attribute__((visibility("default")))
+
+/* ---- Errors ------------------------------------------------------------
+ *
+ * A closed list.  Each code is defined by what the caller should do about it.
+ */
+enum libspawn_code {
+    LIBSPAWN_OK = 0,
+    LIBSPAWN_ERR_INVALID = -1,      /* the request is wrong: correct it */
+    LIBSPAWN_ERR_NOT_FOUND = -2,    /* a named thing does not exist */
+    LIBSPAWN_ERR_EXISTS = -3,       /* the name is taken: choose another */
+    LIBSPAWN_ERR_BUSY = -4,         /* somebody works on it: try again */
+    LIBSPAWN_ERR_DENIED = -5,       /* no right to do that */
+    LIBSPAWN_ERR_NO_MEMORY = -6,    /* free memory and try again */
+    LIBSPAWN_ERR_LIMIT = -7,        /* descriptors, processes, disk space or
+                                       a size bound used up */
+    LIBSPAWN_ERR_TIMEOUT = -8,      /* a deadline passed */
+    LIBSPAWN_ERR_GONE = -9,         /* the process or peer has ended */
+    LIBSPAWN_ERR_CHILD = -10,       /* the child failed: read its report */
+    LIBSPAWN_ERR_ABORTED = -11,     /* the caller asked for it */
+    LIBSPAWN_ERR_CONFLICT = -12,    /* the transaction lost: run it again */
+    LIBSPAWN_ERR_PROTOCOL = -13,    /* a peer broke the protocol */
+    LIBSPAWN_ERR_UNSUPPORTED = -14, /* not on this host or in this version */
+    LIBSPAWN_ERR_SYSTEM = -15       /* a system call failed: see sys_errno */
+};
+
+/* What went wrong.  Filled on failure only, otherwise untouched. */
+struct libspawn_err {
+    int code;       /* enum libspawn_code */
+    int sys_errno;  /* errno of the failed system call; 0: none */
+    char text[512]; /* one sentence, no full stop, no newline */
+};
+
+/* The word for a code in machine-read output, e.g. "not-found". */
+LIBSPAWN_EXPORT const char *libspawn_code_name(int code);
+
+/* ---- Context -----------------------------------------------------------
+ */
+struct libspawn_ctx;
+
+/* How a process is started and reaped; for callers whose program reaps every
+ * child itself or must know of each fork. */
+struct libspawn_hooks {
+    /* In place of posix_spawn(3): starts 'path' with exactly the given
+     * arguments and environment and with descriptor 'fd' as descriptor 3.
+     * Returns 0 and the pid, or an errno. */
+    int (*spawn)(void *user, const char *path, char *const argv[],
+                 char *const envp[], int fd, pid_t *pid_r);
+    /* In place of waitpid(2) with WNOHANG: returns the pid and its wait
+     * status, 0 while it lives, or -1 and errno.  ECHILD is taken as "ended,
+     * status unknown". */
+    pid_t (*waitpid)(void *user, pid_t pid, int *status_r);
+    void *user;
+};
+
+struct libspawn_ctx_options {
+    const char *watcher_path; /* NULL: beside the program, then LIBEXECDIR */
+    const struct libspawn_hooks *hooks; /* NULL: none; copied */
+};
+
+/* 'options' may be NULL.  The context belongs to the process that made it: a
+ * fork of it gets LIBSPAWN_ERR_INVALID from dispatch. */
+LIBSPAWN_EXPORT int
+libspawn_ctx_new(const struct libspawn_ctx_options *options,
+                 struct libspawn_ctx **ctx_r, struct libspawn_err *err);
+
+/* Aborts what is not released yet, as if the caller had died. */
+LIBSPAWN_EXPORT void libspawn_ctx_free(struct libspawn_ctx *ctx);
+
+/* The descriptor to watch, level-triggered.  Not readable means that dispatch
+ * has nothing to do. */
+LIBSPAWN_EXPORT int libspawn_ctx_fd(const struct libspawn_ctx *ctx);
+
+/* Runs what is due, and the callbacks; never blocks. */
+LIBSPAWN_EXPORT int libspawn_ctx_dispatch(struct libspawn_ctx *ctx,
+                                          struct libspawn_err *err);
+
+/* Waits at most 'timeout_ms' (-1: for ever) for something to do and
+ * dispatches it.  Time running out, or a signal, is not an error. */
+LIBSPAWN_EXPORT int libspawn_ctx_wait(struct libspawn_ctx *ctx, int timeout_ms,
+                                      struct libspawn_err *err);
+
+/* ---- Plan: what to start ----------------------------------------------
+ *
+ * A setter that runs out of memory marks the plan; libspawn_child_start then
+ * fails with LIBSPAWN_ERR_NO_MEMORY.
+ */
+struct libspawn_plan;
+
+enum libspawn_ready {
+    LIBSPAWN_READY_EXEC = 0,        /* nothing more than a successful exec */
+    LIBSPAWN_READY_STORE = 1 << 0,  /* a store node has a given value */
+    LIBSPAWN_READY_NOTIFY = 1 << 1, /* a newline on a given descriptor */
+    LIBSPAWN_READY_CALLER = 1 << 2  /* libspawn_child_confirm was called */
+};
+
+LIBSPAWN_EXPORT struct libspawn_plan *libspawn_plan_new(void); /* or NULL */
+LIBSPAWN_EXPORT void libspawn_plan_free(struct libspawn_plan *plan);
+
+/* What the report calls it, e.g. "device model" of guest "win7". */
+LIBSPAWN_EXPORT void libspawn_plan_set_label(struct libspawn_plan *plan,
+                                             const char *label,
+                                             const char *guest);
+
+/* The path of the program (no search), and one argument after the other,
+ * beginning with argument zero. */
+LIBSPAWN_EXPORT void libspawn_plan_set_program(struct libspawn_plan *plan,
+                                               const char *path);
+LIBSPAWN_EXPORT void libspawn_plan_add_arg(struct libspawn_plan *plan,
+                                           const char *arg);
+
+/* The environment is exactly what is added here, "NAME=value" each; with
+ * nothing added it is empty. */
+LIBSPAWN_EXPORT void libspawn_plan_add_env(struct libspawn_plan *plan,
+                                           const char *assignment);
+
+/* Default: "/". */
+LIBSPAWN_EXPORT void libspawn_plan_set_directory(struct libspawn_plan *plan,
+                                                 const char *directory);
+
+/* The caller's 'fd' becomes the child's descriptor 'child_fd' (any number,
+ * also 0 to 2).  Borrowed until libspawn_child_start returns.  The child gets
+ * these, /dev/null as 0, and the log as 1 and 2; nothing else is open. */
+LIBSPAWN_EXPORT void libspawn_plan_add_fd(struct libspawn_plan *plan, int fd,
+                                          int child_fd);
+
+/* Where stdout and stderr go: a file of at most 'max_size' bytes, of which
+ * 'n_old' older ones are kept as PATH.1, PATH.2, ...  Without a path only the
+ * last lines are kept, for the report.  0 means the default (1 MiB, 4). */
+LIBSPAWN_EXPORT void libspawn_plan_set_log(struct libspawn_plan *plan,
+                                           const char *path, size_t max_size,
+                                           unsigned int n_old);
+
+/* Which store ("dir:PATH", "xenstore:"; NULL: no record is kept) and where in
+ * it the record is written before the child runs. */
+LIBSPAWN_EXPORT void libspawn_plan_set_record(struct libspawn_plan *plan,
+                                              const char *store_address,
+                                              const char *path);
+
+/* A further node that gets the decimal pid, before the child runs. */
+LIBSPAWN_EXPORT void libspawn_plan_add_pid_node(struct libspawn_plan *plan,
+                                                const char *path);
+
+/* Conditions of readiness; all that were added must come true. */
+LIBSPAWN_EXPORT void libspawn_plan_ready_on_store(struct libspawn_plan *plan,
+                                                  const char *path,
+                                                  const char *value);
+LIBSPAWN_EXPORT void libspawn_plan_ready_on_notify(struct libspawn_plan *plan,
+                                                   int child_fd);
+LIBSPAWN_EXPORT void libspawn_plan_ready_on_confirm(struct libspawn_plan *plan);
+
+/* How long the start may take (default 60 s; 0: for ever), and how long the
+ * child may take to end after SIGTERM before SIGKILL (default 10 s). */
+LIBSPAWN_EXPORT void libspawn_plan_set_timeouts(struct libspawn_plan *plan,
+                                                uint32_t start_ms,
+                                                uint32_t stop_ms);
+
+/* ---- Report: how it ended ----------------------------------------------
+ */
+enum libspawn_end {
+    LIBSPAWN_END_NONE,     /* it lives */
+    LIBSPAWN_END_NO_EXEC,  /* never ran: 'step' and 'sys_errno' say why */
+    LIBSPAWN_END_EXITED,   /* by itself, with 'exit_code' */
+    LIBSPAWN_END_SIGNALED, /* by 'signal', which was not ours */
+    LIBSPAWN_END_DEADLINE, /* ended by us: not ready in time */
+    LIBSPAWN_END_REFUSED,  /* ended by us: the caller's check refused it */
+    LIBSPAWN_END_ABORTED,  /* ended by us: the caller asked, or is gone */
+    LIBSPAWN_END_STOPPED,  /* ended by us: libspawn_child_stop */
+    LIBSPAWN_END_UNKNOWN   /* ended, and nobody can know how */
+};
+
+struct libspawn_report {
+    const char *label;   /* "device model" */
+    const char *guest;   /* "" when it belongs to none */
+    const char *program; /* path */
+    const char *stage;   /* where the start was, e.g. "waiting for QMP" */
+    const char *detail;  /* of a refusal; "" otherwise */
+    enum libspawn_end end;
+    pid_t pid;           /* 0: never known */
+    int exit_code;       /* when EXITED */
+    int signal;          /* when SIGNALED */
+    int sys_errno;       /* when NO_EXEC */
+    const char *step;    /* when NO_EXEC: "exec", "chdir", ... */
+    bool core_dumped;
+    bool out_of_memory;  /* the kernel killed it to free memory */
+    int64_t lived_ms;    /* from exec to the end */
+    int64_t deadline_ms; /* when DEADLINE: how long it had */
+    const char *tail;    /* the last lines it wrote, at most 20; may be "" */
+    const char *log_path; /* "" without a log */
+    char *const *argv;   /* ends with NULL */
+};
+
+/* One sentence, no newline: guest, program, what happened, how long it lived.
+ * NULL without memory; free with free(3). */
+LIBSPAWN_EXPORT char *
+libspawn_report_sentence(const struct libspawn_report *report);
+
+/* The sentence, the tail and the log's path, a line each. */
+LIBSPAWN_EXPORT char *
+libspawn_report_text(const struct libspawn_report *report);
+
+/* One JSON object; docs/PROTOCOLS.md lists its members. */
+LIBSPAWN_EXPORT char *
+libspawn_report_json(const struct libspawn_report *report);
+
+/* What a command that waited for it should exit with: its own code 1-125, 126
+ * not executable, 127 not found, 128 + signal, 124 deadline, else 1. */
+LIBSPAWN_EXPORT int
+libspawn_report_exit_status(const struct libspawn_report *report);
+
+/* ---- Child: one start and what follows ---------------------------------
+ *
+ *                 start
+ *                   |
+ *   STARTING  record written, child held, then exec
+ *                   |  EVENT_STARTED
+ *   WAITING   for the conditions of readiness -----.
+ *                   |  EVENT_READY                 |  EVENT_FAILED
+ *   READY     record says "running" -------------- | ------.
+ *                   |  release                     |       | EVENT_EXITED
+ *   RELEASED  belongs to its watcher               v       v
+ *                                                 ENDED (report available)
+ *
+ * FAILED or EXITED comes exactly once, unless the child was released.
+ */
+struct libspawn_child;
+
+enum libspawn_event {
+    LIBSPAWN_EVENT_STARTED, /* recorded, and exec succeeded */
+    LIBSPAWN_EVENT_READY,   /* every condition holds, record says "running" */
+    LIBSPAWN_EVENT_FAILED,  /* ended before it was ready; nothing is left */
+    LIBSPAWN_EVENT_EXITED   /* ended after it was ready */
+};
+
+typedef void libspawn_event_fn(struct libspawn_child *child,
+                               enum libspawn_event event, void *user);
+
+/* Starts what 'plan' says; the plan may be freed afterwards.  Never waits for
+ * the child.  Failures that come before any process exists are returned here,
+ * all others by LIBSPAWN_EVENT_FAILED. */
+LIBSPAWN_EXPORT int
+libspawn_child_start(struct libspawn_ctx *ctx,
+                     const struct libspawn_plan *plan, libspawn_event_fn *fn,
+                     void *user, struct libspawn_child **child_r,
+                     struct libspawn_err *err);
+
+/* 0 while starting or running, LIBSPAWN_ERR_CHILD when it has ended.  Reads
+ * what is already known; never blocks. */
+LIBSPAWN_EXPORT int libspawn_child_check(const struct libspawn_child *child,
+                                         struct libspawn_err *err);
+
+/* What is known of it; valid until the child is freed or changes state. */
+LIBSPAWN_EXPORT const struct libspawn_report *
+libspawn_child_report(const struct libspawn_child *child);
+
+/* 0 before LIBSPAWN_EVENT_STARTED. */
+LIBSPAWN_EXPORT pid_t libspawn_child_pid(const struct libspawn_child *child);
+
+/* The caller's own condition holds (LIBSPAWN_READY_CALLER). */
+LIBSPAWN_EXPORT void libspawn_child_confirm(struct libspawn_child *child);
+
+/* The caller's own check says no: the child is ended and the start fails with
+ * LIBSPAWN_END_REFUSED and this sentence. */
+LIBSPAWN_EXPORT void libspawn_child_refuse(struct libspawn_child *child,
+                                           const char *sentence);
+
+/* Names where the start is, for the report of a missed deadline. */
+LIBSPAWN_EXPORT void libspawn_child_set_stage(struct libspawn_child *child,
+                                              const char *stage);
+
+/* Blocks until the child is ready, released or ended, dispatching the whole
+ * context meanwhile.  'check' (may be NULL) is called after each turn; a
+ * value other than 0 ends the wait and is returned.  Returns 0 when ready,
+ * LIBSPAWN_ERR_CHILD when ended, LIBSPAWN_ERR_TIMEOUT after 'timeout_ms'. */
+LIBSPAWN_EXPORT int
+libspawn_child_wait_ready(struct libspawn_child *child, int timeout_ms,
+                          int (*check)(void *user), void *user,
+                          struct libspawn_err *err);
+
+enum libspawn_release {
+    LIBSPAWN_RELEASE_WATCHED, /* the watcher stays and records the end */
+    LIBSPAWN_RELEASE_DETACHED /* the watcher leaves; nobody watches */
+};
+
+/* The child shall live on when the caller ends.  Only when READY
+ * (LIBSPAWN_ERR_INVALID); again is fine and does nothing.  Blocks until the
+ * watcher has taken notice (a millisecond). */
+LIBSPAWN_EXPORT int libspawn_child_release(struct libspawn_child *child,
+                                           enum libspawn_release how,
+                                           struct libspawn_err *err);
+
+/* Ends it: SIGTERM, the plan's grace, SIGKILL.  The event follows. */
+LIBSPAWN_EXPORT void libspawn_child_stop(struct libspawn_child *child);
+
+/* Ends what is not released; no event follows.  NULL is fine. */
+LIBSPAWN_EXPORT void libspawn_child_free(struct libspawn_child *child);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

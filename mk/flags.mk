@@ -1,0 +1,41 @@
+# Compiler and linker flags.  The user's CFLAGS and LDFLAGS come last.
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+  -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef \
+  -Wcast-qual -Wvla -Wswitch-enum -Wimplicit-fallthrough
+GCC_WARNINGS := -Wnull-dereference -Wduplicated-cond -Wduplicated-branches \
+  -Wlogical-op
+IS_CLANG := $(shell $(CC) --version 2>/dev/null | grep -c clang)
+ifeq ($(IS_CLANG),0)
+WARNINGS += $(GCC_WARNINGS)
+endif
+ifeq ($(WERROR),yes)
+WARNINGS += -Werror
+endif
+
+HARDENING := -fstack-protector-strong -fPIE
+HARDENING_LD := -pie -Wl,-z,relro,-z,now
+
+VARIANT_CFLAGS_release := -D_FORTIFY_SOURCE=2
+VARIANT_CFLAGS_debug   := -O0 -ggdb3
+VARIANT_CFLAGS_asan    := -O1 -fsanitize=address,undefined \
+  -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+VARIANT_CFLAGS_tsan    := -O1 -fsanitize=thread
+VARIANT_CFLAGS_cov     := -O0 --coverage
+VARIANT_CFLAGS_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined \
+  -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+VARIANT_LDFLAGS_asan := -fsanitize=address,undefined
+VARIANT_LDFLAGS_tsan := -fsanitize=thread
+VARIANT_LDFLAGS_cov  := --coverage
+VARIANT_LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
+
+VERSION := 0.1.0
+CPPFLAGS_ALL := -D_GNU_SOURCE -Ilibspawn -I. -DLIBSPAWN_VERSION='"$(VERSION)"' \
+  -DLIBSPAWN_LIBEXECDIR='"$(LIBEXECDIR)"'
+CFLAGS_ALL := -std=gnu11 -fvisibility=hidden -fno-common $(WARNINGS) \
+  $(HARDENING) $(CFLAGS) $(VARIANT_CFLAGS_$(VARIANT))
+LDFLAGS_ALL := $(HARDENING_LD) $(VARIANT_LDFLAGS_$(VARIANT)) $(LDFLAGS)
+
+# Sanitizers cannot be linked statically; there the watcher is dynamic.
+WATCHER_LDFLAGS := $(if $(filter release debug,$(VARIANT)),-static-pie)

@@ -1,0 +1,65 @@
+# How objects, archives, libraries and programs are made.
+#
+# A program P lists its sources in SOURCES_P and its libraries in LIBS_P; it
+# is linked with the archives in ARCHIVES_P (default: libspawn.a).
+
+V ?= 0
+ifeq ($(V),0)
+QUIET = @printf '  %-6s %s\n' $(1) $(2);
+endif
+
+objects = $(patsubst %.S,$(OBJ)/%.o,$(patsubst %.c,$(OBJ)/%.o,$(1)))
+
+# Objects depend on the flags, so that a changed flag rebuilds.
+FLAGS_FILE := $(OBJ)/flags
+FLAGS_NOW := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+$(FLAGS_FILE): FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@.new
+	@cmp -s $@.new $@ && rm -f $@.new || mv -f $@.new $@
+.PHONY: FORCE
+FORCE:
+
+$(OBJ)/%.o: %.c $(FLAGS_FILE)
+	@mkdir -p $(@D)
+	$(call QUIET,CC,$@)$(CC) $(CPPFLAGS_ALL) $(CPPFLAGS_$*) $(CFLAGS_ALL) \
+	    $(CFLAGS_$*) -MMD -MP -c -o $@ $<
+
+# The shared library needs its own position-independent objects.
+$(OBJ)/%.lo: %.c $(FLAGS_FILE)
+	@mkdir -p $(@D)
+	$(call QUIET,CC,$@)$(CC) $(CPPFLAGS_ALL) $(CPPFLAGS_$*) \
+	    $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC $(CFLAGS_$*) \
+	    -MMD -MP -c -o $@ $<
+
+$(BUILD)/lib/libspawn.a: $(call objects,$(LIBSPAWN_SOURCES))
+	@mkdir -p $(@D)
+	$(call QUIET,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/lib/libspawn.so: $(patsubst %.c,$(OBJ)/%.lo,$(LIBSPAWN_SOURCES)) \
+    libspawn/libspawn.map
+	@mkdir -p $(@D)
+	$(call QUIET,LD,$@)$(CC) -shared -Wl,-soname,libspawn.so.0 \
+	    -Wl,--version-script=libspawn/libspawn.map \
+	    $(filter-out -pie,$(LDFLAGS_ALL)) -o $@ $(filter %.lo,$^) \
+	    $(LIBSPAWN_LIBS)
+	@ln -sf libspawn.so $(@D)/libspawn.so.0
+
+$(BUILD)/lib/libspawn-xen.so: \
+    $(patsubst %.c,$(OBJ)/%.lo,$(XEN_PLUGIN_SOURCES))
+	@mkdir -p $(@D)
+	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
+	    -o $@ $^ $(XEN_PLUGIN_LIBS)
+
+define program
+$(1): $$(call objects,$$(SOURCES_$(notdir $(1)))) \
+    $$(or $$(ARCHIVES_$(notdir $(1))),$$(BUILD)/lib/libspawn.a)
+	@mkdir -p $$(@D)
+	$$(call QUIET,LD,$$@)$$(CC) $$(LDFLAGS_ALL) \
+	    $$(LDFLAGS_$(notdir $(1))) -o $$@ \
+	    $$(filter %.o %.a,$$^) $$(LIBS_$(notdir $(1)))
+endef
+$(foreach p,$(PROGRAMS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(FUZZ_PROGRAMS),\
+  $(eval $(call program,$(p))))
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

@@ -1,0 +1,70 @@
+/*
+ * A reference to one process that no recycled pid can fool.
+ *
+ * A pid number is reused after its process is gone; the pair (boot id, start
+ * time) tells two processes of one number apart, and a pidfd pins the process
+ * while we hold it.  Rules of this file:
+ *
+ *  - libspawn__pidref_open gives a reference only to the very process that
+ *    the identity names;
+ *  - a signal goes through the pidfd and nowhere else.
+ *
+ * Sources: pidfd_open(2), pidfd_send_signal(2); proc(5), field 22 of
+ * /proc/PID/stat, in clock ticks since boot.
+ */
+#ifndef LIBSPAWN_BASE_PIDREF_H
+#define LIBSPAWN_BASE_PIDREF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+enum { LIBSPAWN__BOOT_ID_SIZE = 37 }; /* a UUID as text, and the NUL */
+
+/* What a record stores about a process. */
+struct libspawn__identity {
+    char boot_id[LIBSPAWN__BOOT_ID_SIZE];
+    pid_t pid;
+    uint64_t start_time; /* clock ticks since boot */
+};
+
+struct libspawn__pidref {
+    struct libspawn__identity id;
+    int fd; /* the pidfd; -1: none */
+};
+
+#define LIBSPAWN__PIDREF_INIT { .fd = -1 }
+
+void libspawn__pidref_dispose(struct libspawn__pidref *ref);
+#define AUTO_PIDREF AUTO(libspawn__pidref_dispose)
+
+/* The process that has 'pid' now.  Only for a pid that cannot have been
+ * recycled: our own, our unreaped child, the peer of a socket. */
+int libspawn__pidref_from_pid(pid_t pid, struct libspawn__pidref *ref_r,
+                              struct libspawn_err *err);
+
+/* The process with exactly this identity; LIBSPAWN_ERR_GONE when it is not
+ * there any more, also when its number belongs to another process now. */
+int libspawn__pidref_open(const struct libspawn__identity *id,
+                          struct libspawn__pidref *ref_r,
+                          struct libspawn_err *err);
+
+/* A zombie is not alive. */
+bool libspawn__pidref_is_alive(const struct libspawn__pidref *ref);
+
+/* Waits for the end of the process, at most 'timeout_ms' (-1: for ever);
+ * LIBSPAWN_ERR_TIMEOUT when it still lives then. */
+int libspawn__pidref_wait(const struct libspawn__pidref *ref, int timeout_ms,
+                          struct libspawn_err *err);
+
+/* LIBSPAWN_ERR_GONE when the process has ended. */
+int libspawn__pidref_signal(const struct libspawn__pidref *ref, int signal,
+                            struct libspawn_err *err);
+
+/* This process. */
+int libspawn__identity_self(struct libspawn__identity *id_r,
+                            struct libspawn_err *err);
+
+#endif

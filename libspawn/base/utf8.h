@@ -1,0 +1,16 @@
+/*
+ * Is it UTF-8?  Surrogates, overlong forms and numbers beyond U+10FFFF are
+ * not.
+ *
+ * Knowledge: RFC 3629, section 4; the Unicode standard, table 3-7.
+ */
+#ifndef LIBSPAWN_BASE_UTF8_H
+#define LIBSPAWN_BASE_UTF8_H
+
+#include <stddef.h>
+
+/* How many of the 'size' bytes, from the first on, are whole characters:
+ * 'size' when all of it is UTF-8. */
+size_t libspawn__utf8_prefix(const char *text, size_t size);
+
+#endif

@@ -1,0 +1,298 @@
+#include "proc/ctx.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "proc/child.h"
+#include "proc/protocol.h"
+
+/* A watcher that was started: reaped when its pidfd becomes readable. */
+struct watcher {
+    struct libspawn__list link;
+    struct libspawn_ctx *ctx;
+    struct libspawn__pidref ref;
+    struct libspawn__io io;
+};
+
+/* ---- Reaping ----------------------------------------------------------- */
+
+static void
+forget_watcher(struct watcher *watcher)
+{
+    libspawn__list_remove(&watcher->link);
+    libspawn__io_remove(&watcher->io);
+    libspawn__pidref_dispose(&watcher->ref);
+    free(watcher);
+}
+
+/* Its status says nothing that its messages did not say before, so a caller
+ * that reaps it first does no harm. */
+static void
+on_watcher_end(struct libspawn__io *io, uint32_t events)
+{
+    struct watcher *watcher = CONTAINER_OF(io, struct watcher, io);
+    const struct libspawn_ctx *ctx = watcher->ctx;
+    pid_t pid = watcher->ref.id.pid;
+    int status;
+
+    (void)events;
+    if (ctx->has_hooks && ctx->hooks.waitpid) {
+        ctx->hooks.waitpid(ctx->hooks.user, pid, &status);
+    } else {
+        waitpid(pid, &status, WNOHANG);
+    }
+    forget_watcher(watcher);
+}
+
+static int
+watch_watcher(struct libspawn_ctx *ctx, pid_t pid, struct libspawn_err *err)
+{
+    struct watcher *watcher = calloc(1, sizeof *watcher);
+    int rc;
+
+    if (!watcher) {
+        return libspawn__fail_nomem(err);
+    }
+    watcher->ctx = ctx;
+    watcher->ref.fd = -1;
+    libspawn__list_append(&ctx->watchers, &watcher->link);
+    rc = libspawn__pidref_from_pid(pid, &watcher->ref, err);
+    if (!rc) {
+        rc = libspawn__io_add(ctx->loop, &watcher->io, watcher->ref.fd,
+                              EPOLLIN, on_watcher_end, err);
+    }
+    if (rc) {
+        forget_watcher(watcher);
+    }
+    return rc;
+}
+
+/* ---- Starting a watcher ------------------------------------------------ */
+
+/* Each kind of store has its own program, so that the ordinary one is static
+ * and small and only the other needs the Xen libraries. */
+static const char *
+watcher_name(const char *store_address)
+{
+    return store_address &&
+                   libspawn__str_has_prefix(store_address, "xenstore:")
+               ? "spawn-watcher-xen"
+               : "spawn-watcher";
+}
+
+static char *
+beside_this_program(const char *name)
+{
+    char path[4096];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
+    char *slash;
+
+    if (len < 0) {
+        return NULL;
+    }
+    path[len] = '\0';
+    slash = strrchr(path, '/');
+    return slash ? libspawn__str_format("%.*s/%s", (int)(slash - path), path,
+                                        name)
+                 : NULL;
+}
+
+static int
+find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
+             char **path_r, struct libspawn_err *err)
+{
+    const char *name = watcher_name(store_address);
+    AUTO_FREE char *path = NULL;
+
+    if (ctx->watcher_path) {
+        path = strdup(ctx->watcher_path);
+    } else {
+        path = beside_this_program(name);
+        if (!path || access(path, X_OK) < 0) {
+            free(path);
+            path = libspawn__str_format("%s/%s", LIBSPAWN_LIBEXECDIR, name);
+        }
+    }
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    if (access(path, X_OK) < 0) {
+        return libspawn__fail_errno(err, errno, "looking for the program '%s'",
+                                    path);
+    }
+    *path_r = TAKE_PTR(path);
+    return 0;
+}
+
+/* Descriptors: /dev/null as 0 to 2, the socket as 3, and no other, also none
+ * that the caller forgot to mark close-on-exec. */
+static int
+add_file_actions(posix_spawn_file_actions_t *actions, int fd)
+{
+    int r = posix_spawn_file_actions_adddup2(actions, fd, LIBSPAWN__WATCHER_FD);
+    int i;
+
+    for (i = 0; !r && i < LIBSPAWN__WATCHER_FD; i++) {
+        r = posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR,
+                                             0);
+    }
+    if (!r) {
+        r = posix_spawn_file_actions_addclosefrom_np(actions,
+                                                     LIBSPAWN__WATCHER_FD + 1);
+    }
+    return r;
+}
+
+/* A session of its own, so that Ctrl-C at a terminal ends neither the watcher
+ * nor the child; every signal at its default and none blocked. */
+static int
+set_attributes(posix_spawnattr_t *attributes)
+{
+    sigset_t set;
+    int r;
+
+    sigfillset(&set);
+    r = posix_spawnattr_setsigdefault(attributes, &set);
+    if (!r) {
+        sigemptyset(&set);
+        r = posix_spawnattr_setsigmask(attributes, &set);
+    }
+    if (!r) {
+        r = posix_spawnattr_setflags(attributes,
+                                     POSIX_SPAWN_SETSIGDEF |
+                                         POSIX_SPAWN_SETSIGMASK |
+                                         POSIX_SPAWN_SETSID);
+    }
+    return r;
+}
+
+static int
+spawn_process(const char *path, char *const argv[], char *const envp[], int fd,
+              pid_t *pid_r)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int r = posix_spawn_file_actions_init(&actions);
+
+    if (r) {
+        return r;
+    }
+    r = posix_spawnattr_init(&attributes);
+    if (!r) {
+        r = add_file_actions(&actions, fd);
+        if (!r) {
+            r = set_attributes(&attributes);
+        }
+        if (!r) {
+            r = posix_spawn(pid_r, path, &actions, &attributes, argv, envp);
+        }
+        posix_spawnattr_destroy(&attributes);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    return r;
+}
+
+int
+libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
+                            const char *store_address, const char *title,
+                            int fd, pid_t *pid_r, struct libspawn_err *err)
+{
+    char name[] = "spawn-watcher";
+    AUTO_FREE char *path = NULL;
+    AUTO_FREE char *title_copy = strdup(title);
+    char *argv[] = { name, title_copy, NULL };
+    char *envp[] = { NULL };
+    pid_t pid;
+    int rc;
+    int r;
+
+    if (!title_copy) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = find_watcher(ctx, store_address, &path, err);
+    if (rc) {
+        return rc;
+    }
+    r = ctx->has_hooks && ctx->hooks.spawn
+            ? ctx->hooks.spawn(ctx->hooks.user, path, argv, envp, fd, &pid)
+            : spawn_process(path, argv, envp, fd, &pid);
+    if (r) {
+        return libspawn__fail_errno(err, r, "starting '%s'", path);
+    }
+    *pid_r = pid;
+    /* When it cannot be watched it is not reaped by us; it ends by itself as
+     * soon as the caller closes the socket. */
+    return watch_watcher(ctx, pid, err);
+}
+
+/* ---- The context ------------------------------------------------------- */
+
+int
+libspawn_ctx_new(const struct libspawn_ctx_options *options,
+                 struct libspawn_ctx **ctx_r, struct libspawn_err *err)
+{
+    struct libspawn_ctx *ctx = calloc(1, sizeof *ctx);
+    int rc;
+
+    if (!ctx) {
+        return libspawn__fail_nomem(err);
+    }
+    libspawn__list_init(&ctx->children);
+    libspawn__list_init(&ctx->watchers);
+    rc = libspawn__loop_new(&ctx->loop, err);
+    if (!rc && options) {
+        rc = libspawn__str_assign(&ctx->watcher_path, options->watcher_path,
+                                  err);
+    }
+    if (rc) {
+        libspawn_ctx_free(ctx);
+        return rc;
+    }
+    if (options && options->hooks) {
+        ctx->has_hooks = true;
+        ctx->hooks = *options->hooks;
+    }
+    *ctx_r = ctx;
+    return 0;
+}
+
+void
+libspawn_ctx_free(struct libspawn_ctx *ctx)
+{
+    if (!ctx) {
+        return;
+    }
+    libspawn__children_orphan(&ctx->children);
+    while (!libspawn__list_is_empty(&ctx->watchers)) {
+        forget_watcher(
+            CONTAINER_OF(ctx->watchers.next, struct watcher, link));
+    }
+    libspawn__loop_free(ctx->loop);
+    free(ctx->watcher_path);
+    free(ctx);
+}
+
+int
+libspawn_ctx_fd(const struct libspawn_ctx *ctx)
+{
+    return libspawn__loop_fd(ctx->loop);
+}
+
+int
+libspawn_ctx_dispatch(struct libspawn_ctx *ctx, struct libspawn_err *err)
+{
+    return libspawn__loop_dispatch(ctx->loop, err);
+}
+
+int
+libspawn_ctx_wait(struct libspawn_ctx *ctx, int timeout_ms,
+                  struct libspawn_err *err)
+{
+    return libspawn__loop_wait(ctx->loop, timeout_ms, err);
+}

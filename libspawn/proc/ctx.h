@@ -1,0 +1,28 @@
+/*
+ * A context, inside: the loop, how processes are started and reaped, and the
+ * watchers that are still to be reaped.
+ */
+#ifndef LIBSPAWN_PROC_CTX_H
+#define LIBSPAWN_PROC_CTX_H
+
+#include "base/pidref.h"
+#include "loop/loop.h"
+
+struct libspawn_ctx {
+    struct libspawn__loop *loop;
+    char *watcher_path; /* NULL: searched for */
+    bool has_hooks;
+    struct libspawn_hooks hooks;
+    struct libspawn__list children; /* struct libspawn_child */
+    struct libspawn__list watchers; /* started and not reaped yet */
+};
+
+/* Starts a watcher, for a store with this address (NULL: none), with 'fd' as
+ * its descriptor 3.  'title' is what process lists show of it.  The context
+ * reaps it whenever it ends; *pid_r is for messages only. */
+int libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
+                                const char *store_address, const char *title,
+                                int fd, pid_t *pid_r,
+                                struct libspawn_err *err);
+
+#endif

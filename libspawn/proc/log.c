@@ -1,0 +1,198 @@
+#include "proc/log.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/auto.h"
+#include "base/fd.h"
+#include "base/util.h"
+#include "proc/protocol.h"
+
+enum { RING_SIZE = LIBSPAWN__TAIL_SIZE, LOG_MODE = 0640 };
+
+/* PATH.n-1 becomes PATH.n, ..., PATH becomes PATH.1. */
+static void
+shift_generations(const struct libspawn__log *log)
+{
+    char from[PATH_MAX];
+    char to[PATH_MAX];
+    unsigned int n;
+
+    for (n = log->n_old; n >= 1; n--) {
+        if (n == 1) {
+            snprintf(from, sizeof from, "%s", log->path);
+        } else {
+            snprintf(from, sizeof from, "%s.%u", log->path, n - 1);
+        }
+        snprintf(to, sizeof to, "%s.%u", log->path, n);
+        /* A missing generation is the ordinary case. */
+        rename(from, to);
+    }
+}
+
+static int
+open_file(struct libspawn__log *log)
+{
+    struct stat st;
+
+    if (!stat(log->path, &st) && S_ISREG(st.st_mode) && st.st_size) {
+        shift_generations(log);
+    }
+    log->fd = open(log->path,
+                   O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC |
+                       O_NOFOLLOW | O_NONBLOCK,
+                   LOG_MODE);
+    log->size = 0;
+    return log->fd < 0 ? -errno : 0;
+}
+
+int
+libspawn__log_open(struct libspawn__log *log, const char *path,
+                   uint64_t max_size, unsigned int n_old,
+                   struct libspawn_err *err)
+{
+    int r;
+
+    *log = (struct libspawn__log){
+        .max_size = max_size, .n_old = n_old, .fd = -1
+    };
+    log->ring = malloc(RING_SIZE);
+    if (!log->ring) {
+        return libspawn__fail_nomem(err);
+    }
+    if (path) {
+        if (strlen(path) + sizeof ".4294967295" > PATH_MAX) {
+            return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                                  "the log's path is too long");
+        }
+        log->path = strdup(path);
+        if (!log->path) {
+            return libspawn__fail_nomem(err);
+        }
+        r = open_file(log);
+        if (r) {
+            return libspawn__fail_errno(err, -r, "opening the log '%s'", path);
+        }
+    }
+    return 0;
+}
+
+void
+libspawn__log_close(struct libspawn__log *log)
+{
+    libspawn__auto_close(&log->fd);
+    free(log->path);
+    free(log->ring);
+    *log = (struct libspawn__log){ .fd = -1 };
+}
+
+static void
+write_ring(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    if (size >= RING_SIZE) {
+        bytes += size - RING_SIZE;
+        size = RING_SIZE;
+    }
+    while (size) {
+        size_t n = MIN(size, RING_SIZE - log->ring_end);
+
+        memcpy(log->ring + log->ring_end, bytes, n);
+        bytes += n;
+        size -= n;
+        log->ring_end += n;
+        if (log->ring_end == RING_SIZE) {
+            log->ring_end = 0;
+            log->ring_is_full = true;
+        }
+    }
+}
+
+void
+libspawn__log_write(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    write_ring(log, bytes, size);
+    if (!log->path) {
+        return;
+    }
+    if (log->fd < 0 || log->size + size > log->max_size) {
+        libspawn__auto_close(&log->fd);
+        if (open_file(log) < 0) {
+            return; /* tried again with the next bytes */
+        }
+    }
+    if (!libspawn__fd_write_full(log->fd, bytes, size)) {
+        log->size += size;
+    }
+}
+
+/* The ring in order, without the partial line that was overwritten. */
+static size_t
+unroll_ring(const struct libspawn__log *log, char *text)
+{
+    size_t size = log->ring_end;
+    char *newline;
+
+    if (!log->ring_is_full) {
+        memcpy(text, log->ring, size);
+        return size;
+    }
+    memcpy(text, log->ring + log->ring_end, RING_SIZE - log->ring_end);
+    memcpy(text + RING_SIZE - log->ring_end, log->ring, log->ring_end);
+    newline = memchr(text, '\n', RING_SIZE);
+    if (newline && newline + 1 < text + RING_SIZE) {
+        size = RING_SIZE - (size_t)(newline + 1 - text);
+        memmove(text, newline + 1, size);
+        return size;
+    }
+    return RING_SIZE;
+}
+
+/* Where the last lines begin: behind the newline before them. */
+static size_t
+find_last_lines(const char *text, size_t size, size_t max_size)
+{
+    size_t lowest = size > max_size ? size - max_size : 0;
+    unsigned int n_lines = 0;
+    size_t i = size;
+
+    /* The newline that ends the last line does not begin another. */
+    if (i > lowest && text[i - 1] == '\n') {
+        i--;
+    }
+    while (i > lowest) {
+        if (text[i - 1] == '\n' && ++n_lines == LIBSPAWN__TAIL_LINES) {
+            break;
+        }
+        i--;
+    }
+    return i;
+}
+
+static char
+printable(char c)
+{
+    return (c >= ' ' && c != 0x7f) || c == '\n' || c == '\t' || c < 0 ? c
+                                                                     : '?';
+}
+
+size_t
+libspawn__log_copy_tail(const struct libspawn__log *log, char *buffer,
+                        size_t size)
+{
+    char text[RING_SIZE];
+    size_t text_size = unroll_ring(log, text);
+    size_t begin = find_last_lines(text, text_size, size - 2);
+    size_t n = 0;
+
+    while (begin < text_size) {
+        buffer[n++] = printable(text[begin++]);
+    }
+    if (n && buffer[n - 1] != '\n') {
+        buffer[n++] = '\n';
+    }
+    buffer[n] = '\0';
+    return n;
+}

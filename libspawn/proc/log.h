@@ -1,0 +1,46 @@
+/*
+ * The log of a child: a file bounded in size with a few older generations,
+ * and the last lines in memory for the report.
+ *
+ * PATH is the present file, PATH.1 the one before, and so on.  A start begins
+ * a new generation.  A log that cannot be written (disk full, directory gone)
+ * loses lines but never stalls or ends the child.
+ *
+ * What arrives is untrusted: the tail passes on printable text only.
+ */
+#ifndef LIBSPAWN_PROC_LOG_H
+#define LIBSPAWN_PROC_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct libspawn__log {
+    char *path; /* NULL: no file, only the tail */
+    uint64_t max_size;
+    unsigned int n_old;
+    int fd;
+    uint64_t size; /* of the present file */
+
+    char *ring; /* the last bytes, RING_SIZE of them */
+    size_t ring_end;
+    bool ring_is_full;
+};
+
+/* Starts a new generation.  'path' may be NULL. */
+int libspawn__log_open(struct libspawn__log *log, const char *path,
+                       uint64_t max_size, unsigned int n_old,
+                       struct libspawn_err *err);
+void libspawn__log_close(struct libspawn__log *log);
+
+void libspawn__log_write(struct libspawn__log *log, const char *bytes,
+                         size_t size);
+
+/* Copies the last lines, at most LIBSPAWN__TAIL_LINES of them and as many as
+ * fit, each ending with a newline; returns the size without the NUL. */
+size_t libspawn__log_copy_tail(const struct libspawn__log *log, char *buffer,
+                               size_t size);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * What the caller (proc/child.c) and the watcher (tools/spawn-watcher.c) say
+ * to each other over one SOCK_SEQPACKET pair; a packet is a message.
+ * docs/PROTOCOLS.md, "Watcher protocol", says the same in words.
+ *
+ *     caller                       watcher
+ *       PLAN  + memfd, fds  ----->
+ *                           <-----  HELD + pidfd    child forked, recorded
+ *                           <-----  STARTED         exec succeeded
+ *       CONFIRM             ----->                  the caller's condition
+ *                           <-----  READY           record says "running"
+ *       RELEASE             ----->
+ *                           <-----  RELEASED
+ *       STOP                ----->
+ *                           <-----  FAILED          could not start; last
+ *                           <-----  ENDED + tail    the child's end; last
+ *
+ * The end of the stream before RELEASE means that the other side died: the
+ * watcher ends the child, the caller does it through the pidfd.
+ */
+#ifndef LIBSPAWN_PROC_PROTOCOL_H
+#define LIBSPAWN_PROC_PROTOCOL_H
+
+#include <stdint.h>
+
+enum { LIBSPAWN__WATCHER_VERSION = 1, LIBSPAWN__WATCHER_FD = 3 };
+
+/* Lines of the log that travel with ENDED and FAILED. */
+enum { LIBSPAWN__TAIL_LINES = 20, LIBSPAWN__TAIL_SIZE = 8192 };
+
+enum libspawn__watcher_type {
+    /* from the caller */
+    LIBSPAWN__WATCHER_PLAN = 1,
+    LIBSPAWN__WATCHER_CONFIRM,
+    LIBSPAWN__WATCHER_RELEASE,
+    LIBSPAWN__WATCHER_STOP,
+    /* from the watcher */
+    LIBSPAWN__WATCHER_HELD = 16,
+    LIBSPAWN__WATCHER_STARTED,
+    LIBSPAWN__WATCHER_READY,
+    LIBSPAWN__WATCHER_RELEASED,
+    LIBSPAWN__WATCHER_FAILED,
+    LIBSPAWN__WATCHER_ENDED
+};
+
+struct libspawn__watcher_message {
+    uint32_t version;
+    uint32_t type;
+    union {
+        struct {
+            uint32_t detach; /* the watcher shall leave */
+        } release;
+        struct {
+            uint32_t grace_ms; /* between SIGTERM and SIGKILL */
+        } stop;
+        struct {
+            int32_t pid;
+            uint32_t padding;
+            uint64_t start_time;
+        } held;
+        struct {
+            int32_t code;      /* enum libspawn_code */
+            int32_t sys_errno;
+            uint32_t no_exec;  /* a step of the child failed, not of ours */
+            char step[20];
+            char text[512];    /* one sentence */
+        } failed;
+        struct {
+            int32_t wait_status; /* as of wait(2) */
+            uint32_t is_known;   /* otherwise wait_status means nothing */
+            int64_t lived_ms;
+            uint64_t pending; /* conditions of readiness not true yet */
+        } ended;
+    } u;
+    uint32_t tail_size;
+    char tail[LIBSPAWN__TAIL_SIZE];
+};
+
+#endif

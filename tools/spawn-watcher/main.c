@@ -1,0 +1,274 @@
+/*
+ * Set-up, and what the caller says.
+ *
+ * The program is started by libspawn (proc/child.c) with a socket as
+ * descriptor 3 and with nothing else; it is of no use by hand.
+ */
+#include "tools/spawn-watcher/watcher.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "wire/stream.h"
+
+enum { ABORT_GRACE_MS = 1000, EXIT_USAGE = 2 };
+
+void
+watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
+             enum libspawn__watcher_type type, int fd)
+{
+    size_t size = offsetof(struct libspawn__watcher_message, tail) +
+                  message->tail_size;
+
+    if (w->caller_fd >= 0) {
+        message->version = LIBSPAWN__WATCHER_VERSION;
+        message->type = type;
+        /* A caller that is gone is noticed by the end of the stream, and one
+         * that does not read cannot be helped. */
+        libspawn__stream_send(w->caller_fd, message, size, &fd, fd >= 0);
+    }
+}
+
+void
+watcher_fail(struct watcher *w, const struct libspawn_err *err)
+{
+    if (!w->has_failed) {
+        w->has_failed = true;
+        w->failure = *err;
+    }
+    watcher_end_child(w, ABORT_GRACE_MS);
+}
+
+static void
+lose_caller(struct watcher *w)
+{
+    libspawn__io_remove(&w->caller_io);
+    libspawn__auto_close(&w->caller_fd);
+    w->caller_fd = -1;
+    if (!w->is_released) {
+        watcher_end_child(w, ABORT_GRACE_MS);
+    }
+}
+
+static void
+release(struct watcher *w, const struct libspawn__watcher_message *message)
+{
+    struct libspawn__watcher_message answer = { 0 };
+
+    if (w->state != WATCHER_READY && w->state != WATCHER_RELEASED) {
+        return; /* it ended meanwhile: the caller is about to read that */
+    }
+    w->is_released = true;
+    w->state = WATCHER_RELEASED;
+    watcher_send(w, &answer, LIBSPAWN__WATCHER_RELEASED, -1);
+    if (message->u.release.detach) {
+        w->is_done = true;
+    }
+    /* Idle from here on: the store is opened again for the last word. */
+    libspawn__store_close(w->store);
+    w->store = NULL;
+}
+
+static void
+confirm(struct watcher *w, const struct libspawn__watcher_message *message)
+{
+    (void)message;
+    watcher_condition_holds(w, LIBSPAWN_READY_CALLER);
+}
+
+static void
+stop(struct watcher *w, const struct libspawn__watcher_message *message)
+{
+    watcher_end_child(w, message->u.stop.grace_ms);
+}
+
+static const struct {
+    enum libspawn__watcher_type type;
+    void (*handle)(struct watcher *w,
+                   const struct libspawn__watcher_message *message);
+} handlers[] = {
+    { LIBSPAWN__WATCHER_CONFIRM, confirm },
+    { LIBSPAWN__WATCHER_RELEASE, release },
+    { LIBSPAWN__WATCHER_STOP, stop },
+};
+
+static void
+on_caller(struct libspawn__io *io, uint32_t events)
+{
+    struct watcher *w = CONTAINER_OF(io, struct watcher, caller_io);
+    struct libspawn__watcher_message message;
+    size_t n_fds = 0;
+    ssize_t n;
+    size_t i;
+
+    (void)events;
+    n = libspawn__stream_recv(w->caller_fd, &message, sizeof message, NULL,
+                              &n_fds);
+    if (n == -EAGAIN) {
+        return;
+    }
+    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
+        message.version != LIBSPAWN__WATCHER_VERSION) {
+        lose_caller(w);
+        return;
+    }
+    for (i = 0; i < ARRAY_SIZE(handlers); i++) {
+        if (handlers[i].type == message.type) {
+            handlers[i].handle(w, &message);
+            return;
+        }
+    }
+}
+
+/* ---- Set-up ------------------------------------------------------------ */
+
+/* The first message: the plan and the descriptors that belong to it. */
+static int
+receive_plan(struct watcher *w, struct libspawn_err *err)
+{
+    struct libspawn__watcher_message message;
+    int fds[LIBSPAWN__STREAM_FDS_MAX];
+    size_t n_fds = ARRAY_SIZE(fds);
+    size_t i;
+    ssize_t n;
+    int rc;
+
+    n = libspawn__stream_recv(w->caller_fd, &message, sizeof message, fds,
+                              &n_fds);
+    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
+        message.version != LIBSPAWN__WATCHER_VERSION ||
+        message.type != LIBSPAWN__WATCHER_PLAN || !n_fds) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "spawn-watcher is of another version than the "
+                              "library that started it");
+    }
+    rc = libspawn__plan_unpack(fds[0], &w->plan, err);
+    close(fds[0]);
+    if (!rc && n_fds - 1 != w->plan.n_fds) {
+        rc = libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                            "descriptors of the plan are missing");
+    }
+    for (i = 1; i < n_fds; i++) {
+        if (rc) {
+            close(fds[i]);
+        } else {
+            w->plan.fds[i - 1].fd = fds[i];
+        }
+    }
+    return rc;
+}
+
+/* Whose death aborts the start: who made the other end of the socket. */
+static int
+identify(struct watcher *w, struct libspawn_err *err)
+{
+    AUTO_PIDREF struct libspawn__pidref caller = LIBSPAWN__PIDREF_INIT;
+    pid_t pid;
+    uid_t uid;
+    int rc = libspawn__stream_peer(w->caller_fd, &pid, &uid, err);
+
+    if (!rc) {
+        rc = libspawn__pidref_from_pid(pid, &caller, err);
+    }
+    if (!rc) {
+        w->record.caller = caller.id;
+        rc = libspawn__identity_self(&w->record.watcher, err);
+    }
+    return rc;
+}
+
+static int
+set_up(struct watcher *w, struct libspawn_err *err)
+{
+    int rc;
+
+    w->caller_fd = LIBSPAWN__WATCHER_FD;
+    w->sigchld_fd = w->output_fd = w->notify_fd = w->child.fd = w->log.fd = -1;
+    libspawn__plan_init(&w->plan);
+    /* What the child leaves behind comes to us and not to init. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    signal(SIGPIPE, SIG_IGN);
+
+    rc = libspawn__loop_new(&w->loop, err);
+    if (!rc) {
+        rc = receive_plan(w, err);
+    }
+    if (!rc) {
+        rc = identify(w, err);
+    }
+    if (!rc) {
+        rc = libspawn__fd_set_nonblocking(w->caller_fd, true, err);
+    }
+    if (!rc) {
+        rc = libspawn__io_add(w->loop, &w->caller_io, w->caller_fd, EPOLLIN,
+                              on_caller, err);
+    }
+    return rc ? rc : watcher_watch_children(w, err);
+}
+
+/* Before there is a child a failure is simply told. */
+static void
+report_failure(struct watcher *w, const struct libspawn_err *err)
+{
+    struct libspawn__watcher_message message = { 0 };
+
+    message.u.failed.code = err->code;
+    message.u.failed.sys_errno = err->sys_errno;
+    snprintf(message.u.failed.text, sizeof message.u.failed.text, "%s",
+             err->text);
+    watcher_send(w, &message, LIBSPAWN__WATCHER_FAILED, -1);
+}
+
+static int
+print_usage(int argc, char *const argv[])
+{
+    if (argc > 1 && !strcmp(argv[1], "--version")) {
+        printf("spawn-watcher %s, protocol %d\n", LIBSPAWN_VERSION,
+               LIBSPAWN__WATCHER_VERSION);
+        return 0;
+    }
+    fputs("usage: spawn-watcher LABEL\n"
+          "Started by libspawn, with a socket as descriptor 3, to be the "
+          "parent of one\nlong-lived child; see spawn-watcher(8).\n",
+          argc > 1 && !strcmp(argv[1], "--help") ? stdout : stderr);
+    return argc > 1 && !strcmp(argv[1], "--help") ? 0 : EXIT_USAGE;
+}
+
+static bool
+was_started_by_libspawn(void)
+{
+    struct stat st;
+
+    return !fstat(LIBSPAWN__WATCHER_FD, &st) && S_ISSOCK(st.st_mode);
+}
+
+int
+main(int argc, char *argv[])
+{
+    struct watcher w = { .state = WATCHER_STARTING };
+    struct libspawn_err err = { 0 };
+    int rc;
+
+    if (!was_started_by_libspawn()) {
+        return print_usage(argc, argv);
+    }
+    rc = set_up(&w, &err);
+    if (!rc) {
+        rc = watcher_start(&w, &err);
+    }
+    if (rc) {
+        report_failure(&w, &err);
+        return 1;
+    }
+    while (!w.is_done) {
+        if (libspawn__loop_wait(w.loop, -1, &err)) {
+            return 1; /* the caller takes over */
+        }
+    }
+    return 0;
+}

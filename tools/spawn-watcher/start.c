@@ -1,0 +1,279 @@
+/*
+ * The start, in the order in which things happen: plan, held child, record,
+ * release, exec, conditions of readiness.
+ */
+#include "tools/spawn-watcher/watcher.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+/* ---- Conditions -------------------------------------------------------- */
+
+static void
+become_ready(struct watcher *w)
+{
+    struct libspawn__watcher_message message = { 0 };
+    struct libspawn_err err;
+    int rc = 0;
+
+    libspawn__store_watch_remove(&w->ready_watch);
+    w->state = WATCHER_READY;
+    if (w->store) {
+        w->record.state = LIBSPAWN__RECORD_RUNNING;
+        rc = libspawn__record_write(w->store, w->plan.record_path, &w->record,
+                                    &err);
+    }
+    if (rc) {
+        libspawn__err_prefix(&err, "recording that it runs");
+        watcher_fail(w, &err);
+    } else {
+        watcher_send(w, &message, LIBSPAWN__WATCHER_READY, -1);
+    }
+}
+
+void
+watcher_condition_holds(struct watcher *w, enum libspawn_ready condition)
+{
+    w->pending &= ~(uint64_t)condition;
+    if (w->state == WATCHER_WAITING && !w->pending) {
+        become_ready(w);
+    }
+}
+
+static void
+on_ready_node(struct libspawn__store_watch *watch, const char *path)
+{
+    struct watcher *w = CONTAINER_OF(watch, struct watcher, ready_watch);
+    AUTO_FREE char *value = NULL;
+    struct libspawn_err err;
+    int rc;
+
+    rc = path ? libspawn__store_read(w->store, NULL, w->plan.ready_path,
+                                     &value, NULL, &err)
+              : libspawn__fail(&err, LIBSPAWN_ERR_GONE,
+                               "the store was lost while waiting for '%s'",
+                               w->plan.ready_path);
+    if (!rc && !strcmp(value, w->plan.ready_value)) {
+        watcher_condition_holds(w, LIBSPAWN_READY_STORE);
+    } else if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
+        watcher_fail(w, &err);
+    }
+}
+
+static void
+on_notify(struct libspawn__io *io, uint32_t events)
+{
+    struct watcher *w = CONTAINER_OF(io, struct watcher, notify_io);
+    char bytes[256];
+    ssize_t n = read(w->notify_fd, bytes, sizeof bytes);
+
+    (void)events;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (n > 0 && !memchr(bytes, '\n', (size_t)n)) {
+        return;
+    }
+    /* Closing it without the newline is not readiness; then only the
+     * deadline, or the child's end, can come. */
+    libspawn__io_remove(&w->notify_io);
+    libspawn__auto_close(&w->notify_fd);
+    w->notify_fd = -1;
+    if (n > 0) {
+        watcher_condition_holds(w, LIBSPAWN_READY_NOTIFY);
+    }
+}
+
+/* ---- Exec -------------------------------------------------------------- */
+
+static void
+on_exec_result(struct libspawn__io *io, uint32_t events)
+{
+    struct watcher *w = CONTAINER_OF(io, struct watcher, result_io);
+    struct libspawn__watcher_message message = { 0 };
+    struct libspawn__exec_result result;
+
+    (void)events;
+    libspawn__io_remove(&w->result_io);
+    if (libspawn__exec_read_result(&w->exec, &result)) {
+        /* Reported once the child is reaped, which comes next. */
+        w->has_failed = true;
+        w->is_no_exec = true;
+        w->failed_step = libspawn__exec_step_name(result.step);
+        libspawn__fail_errno(&w->failure, result.sys_errno,
+                             "starting '%s' (%s)", w->plan.program,
+                             w->failed_step);
+        return;
+    }
+    if (w->state == WATCHER_STARTING) {
+        w->executed_at_ms = libspawn__loop_now(w->loop);
+        w->state = WATCHER_WAITING;
+        watcher_send(w, &message, LIBSPAWN__WATCHER_STARTED, -1);
+        watcher_condition_holds(w, LIBSPAWN_READY_EXEC);
+    }
+}
+
+/* ---- Preparation ------------------------------------------------------- */
+
+static int
+open_pipe(int *read_r, int *write_r, struct libspawn_err *err)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        return libspawn__fail_errno(err, errno, "making a pipe");
+    }
+    *read_r = fds[0];
+    *write_r = fds[1];
+    return libspawn__fd_set_nonblocking(fds[0], true, err);
+}
+
+static void
+on_output(struct libspawn__io *io, uint32_t events)
+{
+    (void)events;
+    watcher_read_output(CONTAINER_OF(io, struct watcher, output_io));
+}
+
+static int
+open_store(struct watcher *w, struct libspawn_err *err)
+{
+    int rc = 0;
+
+    if (w->plan.store_address) {
+        rc = libspawn__store_open(w->plan.store_address, &w->store, err);
+    }
+    if (!rc && w->plan.ready & LIBSPAWN_READY_STORE) {
+        rc = libspawn__store_watch_add(w->store, w->loop, &w->ready_watch,
+                                       w->plan.ready_path, on_ready_node, err);
+    }
+    return rc;
+}
+
+/* The child's ends are returned; they are closed after the fork. */
+static int
+prepare(struct watcher *w, int *output_r, int *notify_r,
+        struct libspawn_err *err)
+{
+    int rc;
+
+    w->pending = w->plan.ready;
+    rc = libspawn__log_open(&w->log, w->plan.log_path, w->plan.log_max_size,
+                            (unsigned int)w->plan.n_old_logs, err);
+    if (!rc) {
+        rc = open_store(w, err);
+    }
+    if (!rc) {
+        rc = open_pipe(&w->output_fd, output_r, err);
+    }
+    if (!rc) {
+        rc = libspawn__io_add(w->loop, &w->output_io, w->output_fd, EPOLLIN,
+                              on_output, err);
+    }
+    if (!rc && w->plan.ready & LIBSPAWN_READY_NOTIFY) {
+        rc = open_pipe(&w->notify_fd, notify_r, err);
+        if (!rc) {
+            rc = libspawn__io_add(w->loop, &w->notify_io, w->notify_fd,
+                                  EPOLLIN, on_notify, err);
+        }
+    }
+    return rc;
+}
+
+/* ---- Held child and record --------------------------------------------- */
+
+static int
+fork_held_child(struct watcher *w, struct libspawn_err *err)
+{
+    size_t i;
+    pid_t pid;
+
+    pid = fork();
+    if (pid < 0) {
+        return libspawn__fail_errno(err, errno, "forking");
+    }
+    if (!pid) {
+        libspawn__exec_child(&w->exec);
+    }
+    libspawn__exec_in_parent(&w->exec);
+    for (i = 0; i < w->plan.n_fds; i++) {
+        /* A socket that we kept open would never show its end. */
+        close(w->plan.fds[i].fd);
+        w->plan.fds[i].fd = -1;
+    }
+    /* Our unreaped child: the number cannot have been recycled. */
+    return libspawn__pidref_from_pid(pid, &w->child, err);
+}
+
+static int
+write_records(struct watcher *w, struct libspawn_err *err)
+{
+    int rc = 0;
+    size_t i;
+
+    w->record.state = LIBSPAWN__RECORD_STARTING;
+    w->record.child = w->child.id;
+    w->record.started_at_ms = libspawn__clock_realtime_ms();
+    if (w->store) {
+        w->is_recorded = true;
+        rc = libspawn__record_write(w->store, w->plan.record_path, &w->record,
+                                    err);
+    }
+    for (i = 0; !rc && i < w->plan.pid_nodes.n_items; i++) {
+        rc = libspawn__store_printf(w->store, NULL,
+                                    w->plan.pid_nodes.items[i], err, "%d",
+                                    (int)w->child.id.pid);
+    }
+    return rc;
+}
+
+static void
+tell_held(struct watcher *w)
+{
+    struct libspawn__watcher_message message = { 0 };
+
+    message.u.held.pid = w->child.id.pid;
+    message.u.held.start_time = w->child.id.start_time;
+    watcher_send(w, &message, LIBSPAWN__WATCHER_HELD, w->child.fd);
+}
+
+int
+watcher_start(struct watcher *w, struct libspawn_err *err)
+{
+    AUTO_FD int output_fd = -1;
+    AUTO_FD int notify_fd = -1;
+    struct libspawn_err late;
+    int rc;
+
+    rc = prepare(w, &output_fd, &notify_fd, err);
+    if (!rc) {
+        rc = libspawn__exec_prepare(&w->exec, &w->plan, output_fd, notify_fd,
+                                    err);
+    }
+    if (!rc) {
+        rc = fork_held_child(w, err);
+    }
+    if (rc) {
+        /* A child that was forked is held still, and exits with the pipe. */
+        libspawn__exec_dispose(&w->exec);
+        return rc;
+    }
+
+    /* From here on a failure has a child to end, so it is told later. */
+    tell_held(w);
+    rc = write_records(w, &late);
+    if (!rc) {
+        rc = libspawn__io_add(w->loop, &w->result_io, w->exec.result_fds[0],
+                              EPOLLIN, on_exec_result, &late);
+    }
+    if (!rc) {
+        rc = libspawn__exec_release(&w->exec, &late);
+    }
+    if (rc) {
+        watcher_fail(w, &late);
+    }
+    return 0;
+}

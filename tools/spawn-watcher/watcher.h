@@ -1,0 +1,100 @@
+/*
+ * spawn-watcher: the parent of one child for life.
+ *
+ *   main.c    set-up, and what the caller says
+ *   start.c   plan, held child, record, exec, conditions of readiness
+ *   end.c     signals, reaping, descendants, the last word
+ *
+ * Life:
+ *
+ *   STARTING --exec--> WAITING --all conditions--> READY --> RELEASED
+ *       |                 |                          |          |
+ *       '-----------------+-------------.------------'          |
+ *                                       v                       v
+ *                                    ENDING ------------------> (exit)
+ *
+ *   STARTING  the child is held, or between release and exec
+ *   WAITING   exec succeeded; 'pending' holds the conditions that are not
+ *             true yet
+ *   READY     the record says "running"; the caller still owns the child, so
+ *             its death ends it
+ *   RELEASED  the child lives on without the caller
+ *   ENDING    SIGTERM was sent, SIGKILL follows when the grace is over
+ *
+ * Rights: runs as the caller's user; holds the socket to the caller, the
+ * child's pidfd, the read end of the child's output, the log, and in the
+ * start the store.
+ */
+#ifndef TOOLS_SPAWN_WATCHER_H
+#define TOOLS_SPAWN_WATCHER_H
+
+#include "base/pidref.h"
+#include "loop/loop.h"
+#include "proc/exec.h"
+#include "proc/log.h"
+#include "proc/plan.h"
+#include "proc/protocol.h"
+#include "proc/record.h"
+#include "store/store.h"
+
+enum watcher_state {
+    WATCHER_STARTING,
+    WATCHER_WAITING,
+    WATCHER_READY,
+    WATCHER_RELEASED,
+    WATCHER_ENDING
+};
+
+struct watcher {
+    struct libspawn__loop *loop;
+    enum watcher_state state;
+    bool is_done;       /* leave the loop */
+    bool is_released;   /* the child belongs to itself: keep the record */
+    uint64_t pending;   /* set of enum libspawn_ready that are not true yet */
+
+    int caller_fd;      /* -1: the caller is gone */
+    struct libspawn__io caller_io;
+
+    struct libspawn_plan plan;
+    struct libspawn__store *store; /* NULL: none, or not needed now */
+    struct libspawn__store_watch ready_watch;
+    struct libspawn__record record;
+    bool is_recorded;
+    struct libspawn__log log;
+
+    struct libspawn__exec exec;
+    struct libspawn__io result_io;
+    struct libspawn__pidref child;
+    int64_t executed_at_ms; /* 0: not yet */
+
+    int output_fd; /* what the child writes; -1: closed */
+    struct libspawn__io output_io;
+    int notify_fd;
+    struct libspawn__io notify_io;
+    int sigchld_fd;
+    struct libspawn__io sigchld_io;
+    struct libspawn__timer kill_timer;
+
+    bool has_failed; /* the start failed for 'failure', not by the child */
+    bool is_no_exec;
+    const char *failed_step;
+    struct libspawn_err failure;
+};
+
+/* start.c.  After a failure nothing of the child is left. */
+int watcher_start(struct watcher *w, struct libspawn_err *err);
+void watcher_condition_holds(struct watcher *w, enum libspawn_ready condition);
+
+/* end.c */
+int watcher_watch_children(struct watcher *w, struct libspawn_err *err);
+void watcher_end_child(struct watcher *w, uint32_t grace_ms);
+void watcher_read_output(struct watcher *w);
+
+/* main.c: sends one message; 'fd' travels along when it is not negative. */
+void watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
+                  enum libspawn__watcher_type type, int fd);
+
+/* The start failed for a reason of ours: ends the child and reports it. */
+void watcher_fail(struct watcher *w, const struct libspawn_err *err);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * A device model: a child that speaks QMP.
+ *
+ *   start --> (exec) --> greeting --> query-status --> READY --> release
+ *                 \___________\____________\______________.
+ *                                                          v
+ *                                                        ENDED
+ *
+ * The monitor's socket is bound, listened on and connected by us before
+ * anything runs; the listening end travels to the device model.  So there is
+ * no connecting in a loop, and its death is the end of the stream.
+ *
+ * QEMU serves one client at a time: as long as a struct libspawn__dm exists
+ * its connection is the one served.
+ */
+#ifndef LIBSPAWN_DM_DM_H
+#define LIBSPAWN_DM_DM_H
+
+#include "include/libspawn.h"
+#include "loop/loop.h"
+#include "wire/qmp.h"
+
+struct libspawn__dm;
+
+/* The child's descriptors by number: QMP, then one per serial port. */
+enum {
+    LIBSPAWN__DM_QMP_FD = 3,
+    LIBSPAWN__DM_SERIAL_FD = 4,
+    LIBSPAWN__DM_SERIALS_MAX = 4
+};
+
+/* Between SIGTERM and SIGKILL: QEMU may have disks to flush. */
+enum { LIBSPAWN__DM_STOP_MS = 10000 };
+
+enum libspawn__dm_event {
+    LIBSPAWN__DM_READY, /* its monitor answers; recorded as running */
+    LIBSPAWN__DM_ENDED  /* see the report; once, and last */
+};
+
+typedef void libspawn__dm_fn(void *user, enum libspawn__dm_event event);
+
+/* Starts what 'plan' says; the plan's arguments must contain a QMP server on
+ * descriptor LIBSPAWN__DM_QMP_FD.  Adds to the plan the descriptor and the
+ * condition of readiness.  The socket at 'qmp_path' (mode 0600) is removed
+ * when this fails, and else stays for its owner to remove. */
+int libspawn__dm_start(struct libspawn_ctx *ctx, struct libspawn_plan *plan,
+                       const char *qmp_path, libspawn__dm_fn *fn, void *user,
+                       struct libspawn__dm **dm_r, struct libspawn_err *err);
+
+/* Ends it unless it was released; no event follows.  NULL is fine. */
+void libspawn__dm_free(struct libspawn__dm *dm);
+
+struct libspawn__qmp *libspawn__dm_qmp(const struct libspawn__dm *dm);
+struct libspawn_child *libspawn__dm_child(const struct libspawn__dm *dm);
+
+#endif

@@ -1,0 +1,17 @@
+# Programs beside xl.
+
+# The parent of each device model: static, because there is one per guest.
+PROGRAMS += $(BUILD)/bin/spawn-watcher
+SOURCES_spawn-watcher := \
+  tools/spawn-watcher/end.c \
+  tools/spawn-watcher/main.c \
+  tools/spawn-watcher/start.c
+LDFLAGS_spawn-watcher := $(WATCHER_LDFLAGS)
+
+# Plays QEMU in tests: docs/man/test-device-model.1.
+PROGRAMS += $(BUILD)/bin/test-device-model
+SOURCES_test-device-model := \
+  tools/test-device-model.c \
+  tools/test-device-model/options.c \
+  tools/test-device-model/report.c
+LIBS_test-device-model := $(LIBSPAWN_LIBS)

@@ -1,0 +1,428 @@
+#include "guest/create.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "guest/host.h"
+#include "guest/intent.h"
+#include "guest/names.h"
+#include "proc/ctx.h"
+
+/* ---- Common steps: before the hypervisor's ----------------------------- */
+
+static int
+make_uuid(char uuid[37], struct libspawn_err *err)
+{
+    unsigned char b[16];
+
+    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b) {
+        return libspawn__fail_errno(err, errno, "making a uuid");
+    }
+    b[6] = (b[6] & 0x0f) | 0x40; /* RFC 4122, version 4 */
+    b[8] = (b[8] & 0x3f) | 0x80;
+    snprintf(uuid, 37,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
+             "%02x%02x%02x%02x%02x%02x",
+             b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10],
+             b[11], b[12], b[13], b[14], b[15]);
+    return 0;
+}
+
+static int
+check_uuid_free(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__str_format("/vm/%s", create->uuid);
+    AUTO_INTENT struct libspawn__intent intent = { 0 };
+    AUTO_FREE char *value = NULL;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    if (!libspawn__store_read(create->host->store, NULL, path, &value, NULL,
+                              NULL) ||
+        !libspawn__intent_read(create->host, create->uuid, &intent, NULL)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                              "a guest with uuid %s exists already",
+                              create->uuid);
+    }
+    return 0;
+}
+
+static int
+write_intent(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FREE char *name = strdup(create->config->name);
+    struct libspawn__intent intent = {
+        .name = name, .domid = create->has_domid ? create->domid : 0
+    };
+    int rc;
+
+    if (!name) {
+        return libspawn__fail_nomem(err);
+    }
+    memcpy(intent.uuid, create->uuid, sizeof intent.uuid);
+    rc = libspawn__identity_self(&intent.owner, err);
+    return rc ? rc : libspawn__intent_write(create->host, &intent, err);
+}
+
+/* Two creations of one name: the lock makes one of them see the other. */
+static int
+reserve_name(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FD int lock = -1;
+    int rc = libspawn__host_lock(create->host, &lock, err);
+
+    if (!rc) {
+        rc = libspawn__name_check_free(create->host, create->config->name,
+                                       err);
+    }
+    if (!rc) {
+        rc = check_uuid_free(create, err);
+    }
+    return rc ? rc : write_intent(create, err);
+}
+
+static int
+unreserve_name(struct libspawn_create *create)
+{
+    libspawn__intent_remove(create->host, create->uuid);
+    return 0;
+}
+
+int
+libspawn__create_set_domid(struct libspawn_create *create, uint32_t domid,
+                           struct libspawn_err *err)
+{
+    create->domid = domid;
+    create->has_domid = true;
+    return write_intent(create, err);
+}
+
+/* ---- Common steps: behind the hypervisor's ----------------------------- */
+
+static int
+tell_caller(struct libspawn_create *create, struct libspawn_err *err)
+{
+    const struct libspawn_create_options *options = &create->options;
+
+    return options->before_unpause
+               ? options->before_unpause(options->user, create->domid, err)
+               : 0;
+}
+
+/* From here on the guest lives without us.  The intent goes last: a creator
+ * that dies in between has its guest removed, never left half-owned. */
+static int
+hand_over(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int rc = 0;
+
+    if (create->dm) {
+        rc = libspawn_child_release(libspawn__dm_child(create->dm),
+                                    LIBSPAWN_RELEASE_WATCHED, err);
+    }
+    if (!rc) {
+        libspawn__intent_remove(create->host, create->uuid);
+    }
+    return rc;
+}
+
+static const struct libspawn__step first_steps[] = {
+    { "reserving the name", reserve_name, unreserve_name },
+};
+
+static const struct libspawn__step last_steps[] = {
+    { "attaching", tell_caller, NULL },
+    { "unpausing", libspawn__create_unpause, NULL },
+    { "handing over", hand_over, NULL },
+};
+
+/* NULL behind the last one. */
+static const struct libspawn__step *
+get_step(const struct libspawn_create *create, size_t index)
+{
+    const struct libspawn__step *steps = create->host->hypervisor->steps;
+    size_t n_steps = 0;
+
+    while (steps[n_steps].name) {
+        n_steps++;
+    }
+    if (index < ARRAY_SIZE(first_steps)) {
+        return &first_steps[index];
+    }
+    index -= ARRAY_SIZE(first_steps);
+    if (index < n_steps) {
+        return &steps[index];
+    }
+    index -= n_steps;
+    return index < ARRAY_SIZE(last_steps) ? &last_steps[index] : NULL;
+}
+
+/* ---- The machine ------------------------------------------------------- */
+
+static void
+finish(struct libspawn_create *create)
+{
+    const struct libspawn_report *report = NULL;
+
+    create->state = LIBSPAWN__CREATE_DONE;
+    if (create->err.code == LIBSPAWN_ERR_CHILD && create->dm) {
+        report = libspawn_child_report(libspawn__dm_child(create->dm));
+    }
+    create->done(create->user, create->domid, report,
+                 create->err.code ? &create->err : NULL);
+}
+
+static void
+begin_undo(struct libspawn_create *create, const struct libspawn_err *err)
+{
+    if (!create->err.code) {
+        create->err = *err;
+    }
+    create->state = LIBSPAWN__CREATE_UNDOING;
+}
+
+static void
+run_step(struct libspawn_create *create)
+{
+    const struct libspawn__step *step = get_step(create, create->step);
+    struct libspawn_err err = { 0 };
+    bool is_freed = false;
+    int rc;
+
+    if (create->options.progress) {
+        create->options.progress(create->options.user, step->name);
+    }
+    create->is_freed = &is_freed;
+    create->is_pending = true;
+    rc = step->run(create, &err);
+    if (is_freed) {
+        return;
+    }
+    create->is_freed = NULL;
+    if (rc != LIBSPAWN__STEP_PENDING) {
+        libspawn__create_step_done(create, rc ? &err : NULL);
+    }
+}
+
+static void
+undo_step(struct libspawn_create *create)
+{
+    const struct libspawn__step *step;
+
+    if (!create->step) {
+        finish(create);
+        return;
+    }
+    step = get_step(create, --create->step);
+    create->is_pending = true;
+    if (!step->undo || step->undo(create) != LIBSPAWN__STEP_PENDING) {
+        libspawn__create_step_done(create, NULL);
+    }
+}
+
+static void
+turn(struct libspawn__task *task)
+{
+    struct libspawn_create *create =
+        CONTAINER_OF(task, struct libspawn_create, task);
+
+    if (create->state == LIBSPAWN__CREATE_UNDOING) {
+        undo_step(create);
+    } else if (get_step(create, create->step)) {
+        run_step(create);
+    } else {
+        finish(create);
+    }
+}
+
+void
+libspawn__create_step_done(struct libspawn_create *create,
+                           const struct libspawn_err *err)
+{
+    if (!create->is_pending) {
+        return;
+    }
+    create->is_pending = false;
+    if (create->state == LIBSPAWN__CREATE_RUNNING) {
+        if (err) {
+            begin_undo(create, err);
+        } else {
+            create->step++;
+            if (create->err.code) {
+                /* Aborted while this step could not be interrupted. */
+                begin_undo(create, &create->err);
+            }
+        }
+    }
+    libspawn__task_post(&create->task);
+}
+
+/* ---- The device model as a step ---------------------------------------- */
+
+/* Its end, whenever it comes before the guest is handed over, is the cause of
+ * the failure; and what an undo waits for. */
+static void
+on_dm_ended(struct libspawn_create *create)
+{
+    struct libspawn_child *child = libspawn__dm_child(create->dm);
+    struct libspawn_err err = { .code = LIBSPAWN_ERR_CHILD };
+
+    create->is_dm_ended = true;
+    libspawn_child_check(child, &err);
+    if (create->state == LIBSPAWN__CREATE_UNDOING) {
+        libspawn__create_step_done(create, NULL);
+    } else if (create->state == LIBSPAWN__CREATE_RUNNING &&
+               create->is_pending) {
+        libspawn__create_step_done(create, &err);
+    } else if (create->state == LIBSPAWN__CREATE_RUNNING) {
+        begin_undo(create, &err);
+    }
+}
+
+static void
+on_dm(void *user, enum libspawn__dm_event event)
+{
+    struct libspawn_create *create = user;
+
+    if (event == LIBSPAWN__DM_ENDED) {
+        on_dm_ended(create);
+    } else if (create->state == LIBSPAWN__CREATE_RUNNING) {
+        libspawn__create_step_done(create, NULL);
+    }
+}
+
+int
+libspawn__create_start_dm(struct libspawn_create *create,
+                          struct libspawn_plan *plan, const char *qmp_path,
+                          struct libspawn_err *err)
+{
+    int rc = libspawn__dm_start(create->host->ctx, plan, qmp_path, on_dm,
+                                create, &create->dm, err);
+
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}
+
+int
+libspawn__create_undo_dm(struct libspawn_create *create)
+{
+    if (!create->dm || create->is_dm_ended) {
+        return 0;
+    }
+    libspawn_child_stop(libspawn__dm_child(create->dm));
+    return LIBSPAWN__STEP_PENDING;
+}
+
+/* ---- Unpausing --------------------------------------------------------- */
+
+static void
+on_cont(void *user, const struct libspawn__json *result,
+        const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+    struct libspawn_err late;
+    int rc = 0;
+
+    (void)result;
+    if (err && err->code == LIBSPAWN_ERR_GONE) {
+        return; /* the device model's own end comes next, and says why */
+    }
+    if (!err && create->host->hypervisor->release_cpus) {
+        rc = create->host->hypervisor->release_cpus(create->host,
+                                                    create->domid, &late);
+    }
+    libspawn__create_step_done(create, err ? err : rc ? &late : NULL);
+}
+
+int
+libspawn__create_unpause(struct libspawn_create *create,
+                         struct libspawn_err *err)
+{
+    int rc;
+
+    if (create->options.paused) {
+        return 0;
+    }
+    rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), "cont", NULL, -1,
+                               on_cont, create, err);
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}
+
+/* ---- Public ------------------------------------------------------------ */
+
+int
+libspawn_guest_create(struct libspawn_host *host,
+                      const struct libspawn_guest_config *config,
+                      const struct libspawn_create_options *options,
+                      libspawn_create_fn *done, void *user,
+                      struct libspawn_create **create_r,
+                      struct libspawn_err *err)
+{
+    struct libspawn_create *create;
+    int rc = libspawn_guest_config_check(config, err);
+
+    if (rc) {
+        return rc;
+    }
+    create = calloc(1, sizeof *create);
+    if (!create) {
+        return libspawn__fail_nomem(err);
+    }
+    create->host = host;
+    create->config = config;
+    create->done = done;
+    create->user = user;
+    if (options) {
+        create->options = *options;
+    }
+    if (config->uuid) {
+        snprintf(create->uuid, sizeof create->uuid, "%s", config->uuid);
+    } else {
+        rc = make_uuid(create->uuid, err);
+        if (rc) {
+            free(create);
+            return rc;
+        }
+    }
+    libspawn__task_init(host->ctx->loop, &create->task, turn);
+    libspawn__task_post(&create->task);
+    *create_r = create;
+    return 0;
+}
+
+void
+libspawn_create_abort(struct libspawn_create *create)
+{
+    if (create->state != LIBSPAWN__CREATE_RUNNING || create->err.code) {
+        return;
+    }
+    libspawn__fail(&create->err, LIBSPAWN_ERR_ABORTED,
+                   "the creation of guest '%s' was aborted",
+                   create->config->name);
+    if (!create->is_pending) {
+        begin_undo(create, &create->err);
+    } else if (create->dm && !create->is_dm_ended) {
+        /* The step in flight waits for the device model: its end is the end
+         * of the waiting. */
+        libspawn_child_stop(libspawn__dm_child(create->dm));
+    }
+}
+
+void
+libspawn_create_free(struct libspawn_create *create)
+{
+    if (!create) {
+        return;
+    }
+    libspawn_create_abort(create);
+    while (create->state != LIBSPAWN__CREATE_DONE &&
+           !libspawn_ctx_wait(create->host->ctx, -1, NULL)) {
+    }
+    if (create->is_freed) {
+        *create->is_freed = true;
+    }
+    libspawn__task_cancel(&create->task);
+    libspawn__dm_free(create->dm);
+    free(create);
+}

@@ -1,0 +1,75 @@
+/*
+ * The creation of a guest, inside: a list of steps, each undoable.
+ *
+ *   RUNNING step 0, 1, ... n-1 --> DONE
+ *      |  a step failed, the device model died, or an abort
+ *      v
+ *   UNDOING step k, ..., 0 --> DONE
+ *
+ * Each step runs from the loop's dispatch, one per turn, so that an abort is
+ * heard between any two.  The first error wins; what an undo meets is not
+ * reported, because it is a consequence.
+ *
+ * The common steps around the hypervisor's own are in create.c: the intent
+ * before, handing over behind.
+ */
+#ifndef LIBSPAWN_GUEST_CREATE_H
+#define LIBSPAWN_GUEST_CREATE_H
+
+#include "base/pidref.h"
+#include "dm/dm.h"
+#include "guest/hypervisor.h"
+
+enum libspawn__create_state {
+    LIBSPAWN__CREATE_RUNNING,
+    LIBSPAWN__CREATE_UNDOING,
+    LIBSPAWN__CREATE_DONE
+};
+
+struct libspawn_create {
+    /* The caller's; borrowed until done. */
+    struct libspawn_host *host;
+    const struct libspawn_guest_config *config;
+    struct libspawn_create_options options;
+    libspawn_create_fn *done;
+    void *user;
+
+    /* For the steps of a hypervisor to use. */
+    char uuid[37];
+    uint32_t domid; /* valid once has_domid */
+    bool has_domid;
+    struct libspawn__dm *dm; /* NULL: not started, or undone */
+    void *impl;              /* the hypervisor's own */
+
+    /* Private to create.c. */
+    enum libspawn__create_state state;
+    size_t step;     /* the next to run, or behind the next to undo */
+    bool is_pending; /* a step has not called back yet */
+    bool is_dm_ended;
+    bool *is_freed;
+    struct libspawn__task task;
+    struct libspawn_err err; /* the first error */
+};
+
+/* A pending step is done: 0, or the error that ends the creation. */
+void libspawn__create_step_done(struct libspawn_create *create,
+                                const struct libspawn_err *err);
+
+/* The domain id is known now; the intent says so from here on. */
+int libspawn__create_set_domid(struct libspawn_create *create, uint32_t domid,
+                               struct libspawn_err *err);
+
+/* Steps that any hypervisor with a device model uses: starts 'plan' as its
+ * device model, pending until it is ready; and the undo of that, pending
+ * until it has ended. */
+int libspawn__create_start_dm(struct libspawn_create *create,
+                              struct libspawn_plan *plan, const char *qmp_path,
+                              struct libspawn_err *err);
+int libspawn__create_undo_dm(struct libspawn_create *create);
+
+/* The last but one step of all: the device model's "cont", then
+ * release_cpus. */
+int libspawn__create_unpause(struct libspawn_create *create,
+                             struct libspawn_err *err);
+
+#endif

@@ -1,0 +1,259 @@
+#include "guest/host.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "guest/intent.h"
+#include "guest/xen_detect.h"
+#include "proc/lock.h"
+
+/* ---- State directory --------------------------------------------------- */
+
+static int
+find_state_dir(const struct libspawn_host_options *options, char **path_r,
+               struct libspawn_err *err)
+{
+    const char *given = options ? options->state_dir : NULL;
+    const char *runtime;
+    char *path;
+
+    if (!given || !given[0]) {
+        given = secure_getenv("XL_STATE_DIR");
+    }
+    if (given && given[0]) {
+        /* Sockets and logs below it are named to processes with another
+         * working directory. */
+        AUTO_FREE char *cwd = given[0] == '/' ? NULL : getcwd(NULL, 0);
+
+        path = given[0] == '/' ? strdup(given)
+               : cwd           ? libspawn__str_format("%s/%s", cwd, given)
+                               : NULL;
+    } else if (!geteuid()) {
+        path = strdup("/run/xl");
+    } else {
+        runtime = secure_getenv("XDG_RUNTIME_DIR");
+        if (!runtime || runtime[0] != '/') {
+            return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                                  "no state directory: give --state-dir, or "
+                                  "set XL_STATE_DIR or XDG_RUNTIME_DIR");
+        }
+        path = libspawn__str_format("%s/xl", runtime);
+    }
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    *path_r = path;
+    return 0;
+}
+
+/* The default directory is made, with its parents; one that somebody named
+ * must have a parent, so that a slip of the pen is noticed. */
+static int
+make_state_dir(const char *path, struct libspawn_err *err)
+{
+    int rc = 0;
+
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        rc = libspawn__fail_errno(err, errno, "state directory '%s'", path);
+    } else if (access(path, R_OK | W_OK | X_OK) < 0) {
+        rc = libspawn__fail_errno(err, errno, "state directory '%s'", path);
+    }
+    return rc;
+}
+
+/* ---- Hypervisor -------------------------------------------------------- */
+
+/* Beside the library: build/bin/xl looks into build/lib, an installed xl into
+ * LIBDIR. */
+static void *
+open_plugin(struct libspawn_err *err)
+{
+    static const char *const directories[] = { "/../lib", "/../lib/libspawn" };
+    char exe[4096];
+    ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    char *slash;
+    void *plugin;
+    size_t i;
+
+    exe[MAX(len, 0)] = '\0';
+    slash = strrchr(exe, '/');
+    for (i = 0; slash && i < ARRAY_SIZE(directories); i++) {
+        AUTO_FREE char *path =
+            libspawn__str_format("%.*s%s/libspawn-xen.so", (int)(slash - exe),
+                                 exe, directories[i]);
+
+        if (path && !access(path, R_OK)) {
+            plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+            if (!plugin) {
+                libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                               "this is a Xen host, but its plugin cannot be "
+                               "loaded: %s",
+                               dlerror());
+            }
+            return plugin;
+        }
+    }
+    libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                   "this is a Xen host, but 'libspawn-xen.so' is not "
+                   "installed");
+    return NULL;
+}
+
+static int
+choose_hypervisor(struct libspawn_host *host, struct libspawn_err *err)
+{
+    if (libspawn__xen_detect("/") != LIBSPAWN__XEN_CONTROL) {
+        host->hypervisor = &libspawn__hypervisor_qemu;
+        return 0;
+    }
+    host->plugin = open_plugin(err);
+    if (!host->plugin) {
+        return LIBSPAWN_ERR_UNSUPPORTED;
+    }
+    host->hypervisor = dlsym(host->plugin, LIBSPAWN__PLUGIN_SYMBOL);
+    if (!host->hypervisor ||
+        strcmp(host->hypervisor->version, LIBSPAWN_VERSION) != 0) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "the Xen plugin is of another version than this "
+                              "program (%s)",
+                              LIBSPAWN_VERSION);
+    }
+    return 0;
+}
+
+/* ---- Open and close ---------------------------------------------------- */
+
+static int
+open_host(struct libspawn_host *host,
+          const struct libspawn_host_options *options,
+          struct libspawn_err *err)
+{
+    int rc = find_state_dir(options, &host->state_dir, err);
+
+    if (!rc) {
+        rc = make_state_dir(host->state_dir, err);
+    }
+    if (!rc) {
+        host->lock_path = libspawn__str_format("%s/lock", host->state_dir);
+        rc = host->lock_path ? 0 : libspawn__fail_nomem(err);
+    }
+    if (!rc) {
+        rc = choose_hypervisor(host, err);
+    }
+    if (!rc) {
+        rc = host->hypervisor->open(host, err);
+    }
+    return rc ? rc : libspawn__host_sweep(host, err);
+}
+
+int
+libspawn_host_open(struct libspawn_ctx *ctx,
+                   const struct libspawn_host_options *options,
+                   struct libspawn_host **host_r, struct libspawn_err *err)
+{
+    struct libspawn_host *host = calloc(1, sizeof *host);
+    int rc;
+
+    if (!host) {
+        return libspawn__fail_nomem(err);
+    }
+    host->ctx = ctx;
+    rc = open_host(host, options, err);
+    if (rc) {
+        libspawn_host_close(host);
+        return rc;
+    }
+    *host_r = host;
+    return 0;
+}
+
+void
+libspawn_host_close(struct libspawn_host *host)
+{
+    if (host) {
+        if (host->hypervisor) {
+            host->hypervisor->close(host);
+        }
+        libspawn__store_close(host->store);
+        free(host->state_dir);
+        free(host->lock_path);
+        if (host->plugin) {
+            dlclose(host->plugin);
+        }
+        free(host);
+    }
+}
+
+const char *
+libspawn_host_hypervisor(const struct libspawn_host *host)
+{
+    return host->hypervisor->name;
+}
+
+int
+libspawn__host_lock(struct libspawn_host *host, int *fd_r,
+                    struct libspawn_err *err)
+{
+    return libspawn__lock_take(host->lock_path, fd_r, err);
+}
+
+/* ---- Cleaning up after the dead ---------------------------------------- */
+
+/* Whether the owner has ended; a process that cannot be looked at (no
+ * descriptor free, say) counts as alive. */
+static bool
+is_owner_gone(const struct libspawn__identity *owner)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+
+    return libspawn__pidref_open(owner, &ref, NULL) == LIBSPAWN_ERR_GONE;
+}
+
+static int
+sweep_intent(struct libspawn_host *host, const char *uuid,
+             struct libspawn_err *err)
+{
+    AUTO_INTENT struct libspawn__intent intent = { 0 };
+    AUTO_FD int lock = -1;
+    int rc;
+
+    /* Looked at once more under the lock: two commands may sweep at once. */
+    rc = libspawn__host_lock(host, &lock, err);
+    if (!rc) {
+        rc = libspawn__intent_read(host, uuid, &intent, err);
+    }
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return 0;
+    }
+    if (!rc && is_owner_gone(&intent.owner)) {
+        rc = host->hypervisor->abandon(host, &intent, err);
+        if (!rc) {
+            libspawn__intent_remove(host, uuid);
+        }
+    }
+    return rc;
+}
+
+int
+libspawn__host_sweep(struct libspawn_host *host, struct libspawn_err *err)
+{
+    AUTO_STRV struct libspawn__strv uuids = { 0 };
+    int rc = libspawn__intent_list(host, &uuids, err);
+    size_t i;
+
+    for (i = 0; !rc && i < uuids.n_items; i++) {
+        AUTO_INTENT struct libspawn__intent intent = { 0 };
+
+        rc = libspawn__intent_read(host, uuids.items[i], &intent, err);
+        if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+            rc = 0;
+        } else if (!rc && is_owner_gone(&intent.owner)) {
+            rc = sweep_intent(host, uuids.items[i], err);
+        }
+    }
+    return rc;
+}

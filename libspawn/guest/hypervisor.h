@@ -1,0 +1,89 @@
+/*
+ * For those who implement a hypervisor: what the guest layer asks of it.
+ * Two exist: guest/qemu (QEMU itself is the guest) and guest/xen, a plugin.
+ *
+ * The contracts of the operations are those of libspawn-guest.h; 'domid' is
+ * that of an existing guest.
+ */
+#ifndef LIBSPAWN_GUEST_HYPERVISOR_H
+#define LIBSPAWN_GUEST_HYPERVISOR_H
+
+#include "include/libspawn-guest.h"
+#include "store/store.h"
+
+struct libspawn__intent;
+
+/* The host, inside. */
+struct libspawn_host {
+    struct libspawn_ctx *ctx;
+    const struct libspawn__hypervisor *hypervisor;
+    void *impl; /* the hypervisor's own */
+    void *plugin; /* dlopen's handle; NULL: built in */
+    char *state_dir;
+    char *lock_path; /* of the host lock; see host.h */
+    struct libspawn__store *store;
+};
+
+/* One step of a creation.  'run' returns 0 when it is done,
+ * LIBSPAWN__STEP_PENDING when libspawn__create_step_done will be called, or
+ * an error, after which nothing of the step is left.  'undo' (may be NULL)
+ * takes back a step that was done; it cannot fail, but may be pending too. */
+enum { LIBSPAWN__STEP_PENDING = 1 };
+
+struct libspawn__step {
+    const char *name; /* for the progress line: "starting the device model" */
+    int (*run)(struct libspawn_create *create, struct libspawn_err *err);
+    int (*undo)(struct libspawn_create *create);
+};
+
+struct libspawn__hypervisor {
+    const char *name;
+    const char *version; /* LIBSPAWN_VERSION of a plugin: must be ours */
+
+    /* Opens the store and what else is needed, into 'host'. */
+    int (*open)(struct libspawn_host *host, struct libspawn_err *err);
+    void (*close)(struct libspawn_host *host);
+
+    /* The steps of a creation, in order, without the common ones, and ended
+     * by one without a name.  They lead to a guest that is complete but
+     * paused. */
+    const struct libspawn__step *steps;
+
+    /* Lets the virtual processors run once the device model does; NULL where
+     * the device model's "cont" is all there is. */
+    int (*release_cpus)(struct libspawn_host *host, uint32_t domid,
+                        struct libspawn_err *err);
+
+    /* Removes every trace of a creation whose owner died: 'intent' says what
+     * is known of it.  The device model, if any, is gone or must be ended. */
+    int (*abandon)(struct libspawn_host *host,
+                   const struct libspawn__intent *intent,
+                   struct libspawn_err *err);
+
+    int (*list)(struct libspawn_host *host,
+                struct libspawn_guest_info **list_r, size_t *n_r,
+                struct libspawn_err *err);
+    int (*destroy)(struct libspawn_host *host, uint32_t domid,
+                   struct libspawn_err *err);
+    int (*pause)(struct libspawn_host *host, uint32_t domid,
+                 struct libspawn_err *err);
+    int (*unpause)(struct libspawn_host *host, uint32_t domid,
+                   struct libspawn_err *err);
+    int (*shutdown)(struct libspawn_host *host, uint32_t domid, bool reboot,
+                    struct libspawn_err *err);
+    int (*open_console)(struct libspawn_host *host, uint32_t domid,
+                        const char *kind, unsigned int number, int *fd_r,
+                        struct libspawn_err *err);
+
+    /* The configuration as JSON of our own kind, as stored at creation. */
+    char *(*config_path)(struct libspawn_host *host, uint32_t domid);
+    /* The socket of its device model's monitor. */
+    char *(*qmp_path)(struct libspawn_host *host, uint32_t domid);
+};
+
+extern const struct libspawn__hypervisor libspawn__hypervisor_qemu;
+
+/* The symbol of the plugin, a struct libspawn__hypervisor. */
+#define LIBSPAWN__PLUGIN_SYMBOL "libspawn__hypervisor_xen"
+
+#endif

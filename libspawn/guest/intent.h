@@ -1,0 +1,38 @@
+/*
+ * The intent to create a guest, written to the store before anything of the
+ * guest exists and removed when it is complete or undone.  It reserves the
+ * name and the uuid, and tells whoever comes later, if the creator died, what
+ * there is to remove.
+ *
+ * Path: /libspawn/create/UUID; docs/PROTOCOLS.md, "Intent", has the format.
+ */
+#ifndef LIBSPAWN_GUEST_INTENT_H
+#define LIBSPAWN_GUEST_INTENT_H
+
+#include "base/pidref.h"
+#include "guest/hypervisor.h"
+
+struct libspawn__intent {
+    char uuid[37];
+    char *name;
+    struct libspawn__identity owner;
+    uint32_t domid; /* 0: not known yet */
+};
+
+void libspawn__intent_dispose(struct libspawn__intent *intent);
+#define AUTO_INTENT AUTO(libspawn__intent_dispose)
+
+int libspawn__intent_write(struct libspawn_host *host,
+                           const struct libspawn__intent *intent,
+                           struct libspawn_err *err);
+int libspawn__intent_read(struct libspawn_host *host, const char *uuid,
+                          struct libspawn__intent *intent_r,
+                          struct libspawn_err *err);
+void libspawn__intent_remove(struct libspawn_host *host, const char *uuid);
+
+/* The uuids of all intents; an empty list when there are none. */
+int libspawn__intent_list(struct libspawn_host *host,
+                          struct libspawn__strv *uuids,
+                          struct libspawn_err *err);
+
+#endif

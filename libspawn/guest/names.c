@@ -1,0 +1,118 @@
+#include "guest/names.h"
+
+#include <string.h>
+
+#include "guest/intent.h"
+
+#define DOMAINS_PATH "/local/domain"
+
+/* "" for a domain without a name, which is one in the making or a stranger. */
+static int
+read_name(struct libspawn_host *host, const char *domid, char **name_r,
+          struct libspawn_err *err)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format(DOMAINS_PATH "/%s/name", domid);
+    int rc;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__store_read(host->store, NULL, path, name_r, NULL, err);
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        *name_r = strdup("");
+        rc = *name_r ? 0 : libspawn__fail_nomem(err);
+    }
+    return rc;
+}
+
+int
+libspawn_guest_get_name(struct libspawn_host *host, uint32_t domid,
+                        char **name_r, struct libspawn_err *err)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format(DOMAINS_PATH "/%u/name", (unsigned int)domid);
+    int rc;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__store_read(host->store, NULL, path, name_r, NULL, err);
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
+                              "there is no guest with domain id %u",
+                              (unsigned int)domid);
+    }
+    return rc;
+}
+
+int
+libspawn__name_find(struct libspawn_host *host, const char *name,
+                    uint32_t *domid_r, struct libspawn_err *err)
+{
+    AUTO_STRV struct libspawn__strv domids = { 0 };
+    size_t i;
+    int rc;
+
+    rc = libspawn__store_list(host->store, NULL, DOMAINS_PATH, &domids, err);
+    if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
+        return rc;
+    }
+    for (i = 0; i < domids.n_items; i++) {
+        AUTO_FREE char *other = NULL;
+        uint64_t domid;
+
+        if (libspawn__str_to_u64(domids.items[i], 0, UINT32_MAX, &domid,
+                                 NULL)) {
+            continue;
+        }
+        rc = read_name(host, domids.items[i], &other, err);
+        if (rc) {
+            return rc;
+        }
+        if (!strcmp(other, name)) {
+            *domid_r = (uint32_t)domid;
+            return 0;
+        }
+    }
+    return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
+                          "there is no guest '%s'", name);
+}
+
+static int
+check_intents(struct libspawn_host *host, const char *name,
+              struct libspawn_err *err)
+{
+    AUTO_STRV struct libspawn__strv uuids = { 0 };
+    int rc = libspawn__intent_list(host, &uuids, err);
+    size_t i;
+
+    for (i = 0; !rc && i < uuids.n_items; i++) {
+        AUTO_INTENT struct libspawn__intent intent = { 0 };
+
+        rc = libspawn__intent_read(host, uuids.items[i], &intent, err);
+        if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+            rc = 0; /* it ended between the list and the look */
+        } else if (!rc && !strcmp(intent.name, name)) {
+            return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                                  "guest '%s' is being created by process %d",
+                                  name, (int)intent.owner.pid);
+        }
+    }
+    return rc;
+}
+
+int
+libspawn__name_check_free(struct libspawn_host *host, const char *name,
+                          struct libspawn_err *err)
+{
+    uint32_t domid;
+    int rc = libspawn__name_find(host, name, &domid, err);
+
+    if (!rc) {
+        return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                              "guest '%s' exists already, as domain %u", name,
+                              (unsigned int)domid);
+    }
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? check_intents(host, name, err) : rc;
+}

@@ -1,0 +1,18 @@
+/*
+ * Names of guests: who has which, and whether one is free.
+ */
+#ifndef LIBSPAWN_GUEST_NAMES_H
+#define LIBSPAWN_GUEST_NAMES_H
+
+#include "guest/hypervisor.h"
+
+/* The domid of the guest with this name; LIBSPAWN_ERR_NOT_FOUND. */
+int libspawn__name_find(struct libspawn_host *host, const char *name,
+                        uint32_t *domid_r, struct libspawn_err *err);
+
+/* LIBSPAWN_ERR_EXISTS with a sentence that says who has it, a guest or a
+ * creation that is under way. */
+int libspawn__name_check_free(struct libspawn_host *host, const char *name,
+                              struct libspawn_err *err);
+
+#endif

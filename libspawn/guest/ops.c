@@ -1,0 +1,156 @@
+/*
+ * What can be done with a guest that exists: finds it, then asks its
+ * hypervisor, or its device model's monitor where that is the same for all.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "guest/host.h"
+#include "guest/monitor.h"
+#include "guest/names.h"
+
+enum { CONFIG_MAX_SIZE = 1024 * 1024 };
+
+/* ---- Finding ----------------------------------------------------------- */
+
+int
+libspawn_guest_find(struct libspawn_host *host, const char *name_or_domid,
+                    uint32_t *domid_r, struct libspawn_err *err)
+{
+    uint64_t number;
+
+    if (!libspawn__str_to_u64(name_or_domid, 0, UINT32_MAX - 1, &number,
+                              NULL)) {
+        AUTO_FREE char *name = NULL;
+        int rc =
+            libspawn_guest_get_name(host, (uint32_t)number, &name, err);
+
+        if (!rc) {
+            *domid_r = (uint32_t)number;
+        }
+        return rc;
+    }
+    return libspawn__name_find(host, name_or_domid, domid_r, err);
+}
+
+int
+libspawn_guest_list(struct libspawn_host *host,
+                    struct libspawn_guest_info **list_r, size_t *n_r,
+                    struct libspawn_err *err)
+{
+    return host->hypervisor->list(host, list_r, n_r, err);
+}
+
+void
+libspawn_guest_list_free(struct libspawn_guest_info *list, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        free(list[i].name);
+        free(list[i].dm_end);
+    }
+    free(list);
+}
+
+int
+libspawn_guest_get_config(struct libspawn_host *host, uint32_t domid,
+                          struct libspawn_guest_config *config,
+                          struct libspawn_err *err)
+{
+    AUTO_FREE char *path = host->hypervisor->config_path(host, domid);
+    AUTO_FREE char *json = NULL;
+    int rc;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__file_read(path, CONFIG_MAX_SIZE, &json, NULL, err);
+    return rc ? rc : libspawn_guest_config_from_json(json, config, err);
+}
+
+/* ---- Ending, pausing --------------------------------------------------- */
+
+static int
+fail_domain_0(struct libspawn_err *err)
+{
+    return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                          "domain 0 is the host itself");
+}
+
+int
+libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
+                       struct libspawn_err *err)
+{
+    return domid ? host->hypervisor->destroy(host, domid, err)
+                 : fail_domain_0(err);
+}
+
+int
+libspawn_guest_pause(struct libspawn_host *host, uint32_t domid,
+                     struct libspawn_err *err)
+{
+    return domid ? host->hypervisor->pause(host, domid, err)
+                 : fail_domain_0(err);
+}
+
+int
+libspawn_guest_unpause(struct libspawn_host *host, uint32_t domid,
+                       struct libspawn_err *err)
+{
+    return domid ? host->hypervisor->unpause(host, domid, err)
+                 : fail_domain_0(err);
+}
+
+int
+libspawn_guest_shutdown(struct libspawn_host *host, uint32_t domid,
+                        bool reboot, struct libspawn_err *err)
+{
+    return domid ? host->hypervisor->shutdown(host, domid, reboot, err)
+                 : fail_domain_0(err);
+}
+
+int
+libspawn_guest_open_console(struct libspawn_host *host, uint32_t domid,
+                            const char *kind, unsigned int number, int *fd_r,
+                            struct libspawn_err *err)
+{
+    return domid ? host->hypervisor->open_console(host, domid, kind, number,
+                                                  fd_r, err)
+                 : fail_domain_0(err);
+}
+
+/* ---- Screen ------------------------------------------------------------ */
+
+int
+libspawn_guest_screenshot(struct libspawn_host *host, uint32_t domid,
+                          const char *path, struct libspawn_err *err)
+{
+    return libspawn__monitor_screenshot(host, domid, path, err);
+}
+
+int
+libspawn_guest_get_vnc(struct libspawn_host *host, uint32_t domid,
+                       char **address_r, struct libspawn_err *err)
+{
+    AUTO_JSON struct libspawn__json *vnc = NULL;
+    const char *address;
+    const char *port;
+    int rc = libspawn__monitor_run(host, domid, "query-vnc", NULL, -1, &vnc,
+                                   err);
+
+    if (rc) {
+        return rc;
+    }
+    address = libspawn__json_string(libspawn__json_member(vnc, "host"));
+    port = libspawn__json_string(libspawn__json_member(vnc, "service"));
+    if (!libspawn__json_bool(libspawn__json_member(vnc, "enabled"), false) ||
+        !address || !port) {
+        return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
+                              "the guest has no VNC display");
+    }
+    *address_r = libspawn__str_format("%s:%s", address, port);
+    return *address_r ? 0 : libspawn__fail_nomem(err);
+}

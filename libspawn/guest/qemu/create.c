@@ -1,0 +1,329 @@
+/*
+ * The steps of a creation, in the order of the table at the end.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "guest/host.h"
+#include "guest/qemu/qemu.h"
+#include "wire/stream.h"
+
+#define NEXT_DOMID_PATH "/libspawn/next-domid"
+
+static int
+check_files(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return libspawn__qemu_check_files(create->config, err);
+}
+
+/* ---- Domain id --------------------------------------------------------- */
+
+static int
+read_next_domid(struct libspawn_host *host, uint32_t *domid_r,
+                struct libspawn_err *err)
+{
+    AUTO_FREE char *text = NULL;
+    uint64_t value;
+    int rc = libspawn__store_read(host->store, NULL, NEXT_DOMID_PATH, &text,
+                                  NULL, err);
+
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        *domid_r = 1;
+        return 0;
+    } else if (rc) {
+        return rc;
+    }
+    rc = libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &value, err);
+    if (!rc) {
+        *domid_r = (uint32_t)value;
+    }
+    return rc;
+}
+
+/* Ids are not used again until the state directory is emptied, as a Xen host
+ * does until it runs out of numbers. */
+static int
+choose_domid(struct libspawn_create *create, struct libspawn_err *err)
+{
+    struct libspawn_host *host = create->host;
+    AUTO_FD int lock = -1;
+    uint32_t domid = 0;
+    int rc = libspawn__host_lock(host, &lock, err);
+
+    if (!rc) {
+        rc = read_next_domid(host, &domid, err);
+    }
+    if (!rc) {
+        rc = libspawn__store_printf(host->store, NULL, NEXT_DOMID_PATH, err,
+                                    "%u", (unsigned int)domid + 1);
+    }
+    return rc ? rc : libspawn__create_set_domid(create, domid, err);
+}
+
+/* ---- Files and nodes --------------------------------------------------- */
+
+static int
+make_directories(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FREE char *guest_dir =
+        libspawn__qemu_guest_dir(create->host, create->domid);
+    AUTO_FREE char *log_dir =
+        libspawn__str_format("%s/log", create->host->state_dir);
+    int rc;
+
+    if (!guest_dir || !log_dir) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__dir_make(log_dir, 0700, err);
+    return rc ? rc : libspawn__dir_make(guest_dir, 0700, err);
+}
+
+static int
+write_nodes(struct libspawn_create *create, struct libspawn_err *err)
+{
+    const struct libspawn_guest_config *config = create->config;
+    struct libspawn__store *store = create->host->store;
+    unsigned int domid = create->domid;
+    const struct {
+        char *path;
+        char *value;
+    } nodes[] = {
+#define NODE(PATH, ...)                                                       \
+    { libspawn__str_format PATH, libspawn__str_format(__VA_ARGS__) }
+        NODE(("/libxl/%u/type", domid), "hvm"),
+        NODE(("/libxl/%u/dm-version", domid), "qemu_xen"),
+        NODE(("/vm/%s/uuid", create->uuid), "%s", create->uuid),
+        NODE(("/vm/%s/name", create->uuid), "%s", config->name),
+        NODE(("/vm/%s/start_time", create->uuid), "%lld",
+             (long long)libspawn__clock_realtime_ms() / 1000),
+        NODE(("/local/domain/%u/vm", domid), "/vm/%s", create->uuid),
+        NODE(("/local/domain/%u/domid", domid), "%u", domid),
+        NODE(("/local/domain/%u/memory/target", domid), "%llu",
+             (unsigned long long)config->memory_mib * 1024),
+        NODE(("/local/domain/%u/vcpus", domid), "%u", config->vcpus),
+        /* Last: what has a name is complete. */
+        NODE(("/local/domain/%u/name", domid), "%s", config->name),
+#undef NODE
+    };
+    int rc = 0;
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(nodes); i++) {
+        if (!rc && (!nodes[i].path || !nodes[i].value)) {
+            rc = libspawn__fail_nomem(err);
+        } else if (!rc) {
+            rc = libspawn__store_puts(store, NULL, nodes[i].path,
+                                      nodes[i].value, err);
+        }
+        free(nodes[i].path);
+        free(nodes[i].value);
+    }
+    return rc;
+}
+
+static int
+store_config(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__qemu_guest_file(
+        create->host, create->domid, "config.json");
+    AUTO_FREE char *json = NULL;
+    int rc;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn_guest_config_to_json(create->config, &json, err);
+    return rc ? rc
+              : libspawn__file_replace(path, json, strlen(json), 0600, err);
+}
+
+static int
+undo_files_and_nodes(struct libspawn_create *create)
+{
+    libspawn__qemu_remove(create->host, create->domid, create->uuid, NULL);
+    return 0;
+}
+
+/* A step that leaves something behind when it fails half-way. */
+static int
+make_files_and_nodes(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int rc = make_directories(create, err);
+
+    if (!rc) {
+        rc = write_nodes(create, err);
+    }
+    if (!rc) {
+        rc = store_config(create, err);
+    }
+    if (rc) {
+        undo_files_and_nodes(create);
+    }
+    return rc;
+}
+
+/* ---- Device model ------------------------------------------------------ */
+
+static bool
+is_socket_serial(const char *serial)
+{
+    return !strcmp(serial, "pty") || !strcmp(serial, "unix");
+}
+
+/* Listens for each serial port; the descriptors are closed by the caller once
+ * the plan has been started. */
+static int
+add_serials(struct libspawn_create *create, struct libspawn_plan *plan,
+            int fds[LIBSPAWN__DM_SERIALS_MAX], struct libspawn_err *err)
+{
+    const struct libspawn_guest_config *config = create->config;
+    unsigned int i;
+
+    if (config->n_serials > LIBSPAWN__DM_SERIALS_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "%zu serial ports: a guest has at most %d",
+                              config->n_serials, LIBSPAWN__DM_SERIALS_MAX);
+    }
+    for (i = 0; i < config->n_serials; i++) {
+        AUTO_FREE char *path =
+            libspawn__qemu_serial_path(create->host, create->domid, i);
+        AUTO_FREE char *name =
+            path ? libspawn__str_format("punix:%s", path) : NULL;
+        int rc;
+
+        if (!is_socket_serial(config->serials[i])) {
+            continue;
+        }
+        if (!name) {
+            return libspawn__fail_nomem(err);
+        }
+        rc = libspawn__stream_listen(name, 0600, &fds[i], err);
+        if (rc) {
+            return rc;
+        }
+        libspawn_plan_add_fd(plan, fds[i], LIBSPAWN__DM_SERIAL_FD + (int)i);
+    }
+    return 0;
+}
+
+static int
+fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
+          struct libspawn_err *err)
+{
+    const struct libspawn_host *host = create->host;
+    const struct libspawn_guest_config *config = create->config;
+    AUTO_ARGS struct libspawn__args args = { .config = config,
+                                             .domid = create->domid };
+    AUTO_FREE char *program = NULL;
+    AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
+    AUTO_FREE char *record = libspawn__qemu_record_path(create->domid);
+    AUTO_FREE char *dir =
+        libspawn__qemu_guest_dir(host, create->domid);
+    size_t i;
+    int rc;
+
+    if (!log || !record || !dir) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__qemu_find_program(config, &program, err);
+    if (!rc) {
+        rc = libspawn__qemu_build_args(&args, program, create->uuid, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    libspawn_plan_set_label(plan, "device model", config->name);
+    libspawn_plan_set_program(plan, program);
+    for (i = 0; i < args.argv.n_items; i++) {
+        libspawn_plan_add_arg(plan, args.argv.items[i]);
+    }
+    /* The one variable that QEMU's own start-up looks at for its messages. */
+    libspawn_plan_add_env(plan, "LC_ALL=C.UTF-8");
+    libspawn_plan_set_directory(plan, dir);
+    libspawn_plan_set_log(plan, log, 0, 0);
+    libspawn_plan_set_record(plan, libspawn__store_address(host->store),
+                             record);
+    if (config->start_timeout_ms) {
+        libspawn_plan_set_timeouts(plan, config->start_timeout_ms,
+                                   LIBSPAWN__DM_STOP_MS);
+    }
+    return 0;
+}
+
+static int
+start_device_model(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int serials[LIBSPAWN__DM_SERIALS_MAX] = { -1, -1, -1, -1 };
+    AUTO_FREE char *qmp_path =
+        libspawn__qemu_guest_file(create->host, create->domid, "qmp");
+    struct libspawn_plan *plan = libspawn_plan_new();
+    int rc;
+    size_t i;
+
+    if (!plan || !qmp_path) {
+        libspawn_plan_free(plan);
+        return libspawn__fail_nomem(err);
+    }
+    rc = fill_plan(create, plan, err);
+    if (!rc) {
+        rc = add_serials(create, plan, serials, err);
+    }
+    if (!rc) {
+        rc = libspawn__create_start_dm(create, plan, qmp_path, err);
+    }
+    libspawn_plan_free(plan);
+    for (i = 0; i < ARRAY_SIZE(serials); i++) {
+        libspawn__auto_close(&serials[i]);
+    }
+    return rc;
+}
+
+/* ---- Display ----------------------------------------------------------- */
+
+static void
+on_password_set(void *user, const struct libspawn__json *result,
+                const struct libspawn_err *err)
+{
+    (void)result;
+    if (!err || err->code != LIBSPAWN_ERR_GONE) {
+        libspawn__create_step_done(user, err);
+    }
+}
+
+/* Over the monitor, so that it does not stand in the process list. */
+static int
+set_vnc_password(struct libspawn_create *create, struct libspawn_err *err)
+{
+    struct libspawn__json_writer *w;
+    AUTO_FREE char *arguments = NULL;
+    int rc;
+
+    if (!create->config->vnc.password) {
+        return 0;
+    }
+    w = libspawn__json_writer_new(false);
+    libspawn__json_begin_object(w, NULL);
+    libspawn__json_put_string(w, "protocol", "vnc");
+    libspawn__json_put_string(w, "password", create->config->vnc.password);
+    libspawn__json_end_object(w);
+    arguments = libspawn__json_writer_take(w);
+    if (!arguments) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), "set_password",
+                               arguments, -1, on_password_set, create, err);
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}
+
+const struct libspawn__step libspawn__qemu_steps[] = {
+    { "checking its files", check_files, NULL },
+    { "choosing a domain id", choose_domid, NULL },
+    { "making its directory and nodes", make_files_and_nodes,
+      undo_files_and_nodes },
+    { "starting the device model", start_device_model,
+      libspawn__create_undo_dm },
+    { "setting the VNC password", set_vnc_password, NULL },
+    { NULL, NULL, NULL },
+};

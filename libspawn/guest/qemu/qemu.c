@@ -1,0 +1,237 @@
+#include "guest/qemu/qemu.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "dm/end.h"
+#include "guest/intent.h"
+#include "guest/monitor.h"
+#include "guest/names.h"
+#include "guest/qemu/list.h"
+#include "proc/record.h"
+#include "wire/qmp.h"
+#include "wire/stream.h"
+
+/* ---- Host -------------------------------------------------------------- */
+
+static int
+open_qemu(struct libspawn_host *host, struct libspawn_err *err)
+{
+    AUTO_FREE char *address =
+        libspawn__str_format("dir:%s/store", host->state_dir);
+
+    if (!address) {
+        return libspawn__fail_nomem(err);
+    }
+    return libspawn__store_open(address, &host->store, err);
+}
+
+static void
+close_qemu(struct libspawn_host *host)
+{
+    (void)host;
+}
+
+/* ---- Removing ---------------------------------------------------------- */
+
+static int
+remove_node(struct libspawn_host *host, char *path, struct libspawn_err *err)
+{
+    int rc = path ? libspawn__store_remove(host->store, NULL, path, err)
+                  : libspawn__fail_nomem(err);
+
+    free(path);
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* The name goes last, so that whatever is left when this is interrupted can
+ * still be found, and destroyed, by it. */
+int
+libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
+                      const char *uuid, struct libspawn_err *err)
+{
+    AUTO_FREE char *dir = libspawn__qemu_guest_dir(host, domid);
+    unsigned int id = domid;
+    int rc;
+
+    if (!dir) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__dir_remove_tree(dir, err);
+    if (!rc && uuid) {
+        rc = remove_node(host, libspawn__str_format("/vm/%s", uuid), err);
+    }
+    if (!rc) {
+        rc = remove_node(host, libspawn__str_format("/libxl/%u", id), err);
+    }
+    if (!rc) {
+        rc = remove_node(host, libspawn__str_format("/local/domain/%u", id),
+                         err);
+    }
+    return rc;
+}
+
+static int
+end_device_model(struct libspawn_host *host, uint32_t domid, int grace_ms,
+                 struct libspawn_err *err)
+{
+    AUTO_FREE char *record = libspawn__qemu_record_path(domid);
+
+    return record ? libspawn__dm_end(host->store, record, grace_ms, err)
+                  : libspawn__fail_nomem(err);
+}
+
+/* Its watcher ends the device model as soon as the creator is gone; here that
+ * is only made sure of. */
+static int
+abandon(struct libspawn_host *host, const struct libspawn__intent *intent,
+        struct libspawn_err *err)
+{
+    int rc;
+
+    if (!intent->domid) {
+        return 0;
+    }
+    rc = end_device_model(host, intent->domid, 0, err);
+    return rc ? rc
+              : libspawn__qemu_remove(host, intent->domid, intent->uuid, err);
+}
+
+/* "/vm/UUID", as the guest's node has it. */
+static int
+read_uuid(struct libspawn_host *host, uint32_t domid, char **uuid_r,
+          struct libspawn_err *err)
+{
+    static const char prefix[] = "/vm/";
+    AUTO_FREE char *path = libspawn__str_format("/local/domain/%u/vm",
+                                                (unsigned int)domid);
+    AUTO_FREE char *value = NULL;
+    int rc;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__store_read(host->store, NULL, path, &value, NULL, err);
+    if (!rc && libspawn__str_has_prefix(value, prefix)) {
+        rc = libspawn__str_assign(uuid_r, value + strlen(prefix), err);
+    }
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* A creation that is under way is its creator's to end. */
+static int
+check_not_being_created(struct libspawn_host *host, const char *uuid,
+                        struct libspawn_err *err)
+{
+    AUTO_INTENT struct libspawn__intent intent = { 0 };
+
+    if (uuid && !libspawn__intent_read(host, uuid, &intent, NULL)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "guest '%s' is being created by process %d",
+                              intent.name, (int)intent.owner.pid);
+    }
+    return 0;
+}
+
+static int
+destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
+{
+    AUTO_FREE char *uuid = NULL;
+    int rc = read_uuid(host, domid, &uuid, err);
+
+    if (!rc) {
+        rc = check_not_being_created(host, uuid, err);
+    }
+    if (!rc) {
+        rc = end_device_model(host, domid, LIBSPAWN__DM_STOP_MS, err);
+    }
+    return rc ? rc : libspawn__qemu_remove(host, domid, uuid, err);
+}
+
+/* ---- Running ----------------------------------------------------------- */
+
+static int
+run_command(struct libspawn_host *host, uint32_t domid, const char *command,
+            struct libspawn_err *err)
+{
+    return libspawn__monitor_run(host, domid, command, NULL, -1, NULL, err);
+}
+
+static int
+pause_guest(struct libspawn_host *host, uint32_t domid,
+            struct libspawn_err *err)
+{
+    return run_command(host, domid, "stop", err);
+}
+
+static int
+unpause_guest(struct libspawn_host *host, uint32_t domid,
+              struct libspawn_err *err)
+{
+    return run_command(host, domid, "cont", err);
+}
+
+static int
+shut_down(struct libspawn_host *host, uint32_t domid, bool reboot,
+          struct libspawn_err *err)
+{
+    return run_command(host, domid,
+                       reboot ? "system_reset" : "system_powerdown", err);
+}
+
+static int
+open_console(struct libspawn_host *host, uint32_t domid, const char *kind,
+             unsigned int number, int *fd_r, struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__qemu_serial_path(host, domid, number);
+    AUTO_FREE char *name = path ? libspawn__str_format("unix:%s", path) : NULL;
+    int rc;
+
+    if (kind && strcmp(kind, "serial") != 0) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "without Xen a guest has serial consoles only");
+    }
+    if (!name) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__stream_connect(name, fd_r, err);
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return libspawn__fail(err, rc,
+                              "the guest has no serial console %u; its "
+                              "configuration needs serial = \"pty\"",
+                              number);
+    }
+    return rc;
+}
+
+static char *
+config_path(struct libspawn_host *host, uint32_t domid)
+{
+    return libspawn__qemu_guest_file(host, domid, "config.json");
+}
+
+static char *
+qmp_path(struct libspawn_host *host, uint32_t domid)
+{
+    return libspawn__qemu_guest_file(host, domid, "qmp");
+}
+
+const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
+    .name = "qemu",
+    .version = LIBSPAWN_VERSION,
+    .open = open_qemu,
+    .close = close_qemu,
+    .steps = libspawn__qemu_steps,
+    .abandon = abandon,
+    .list = libspawn__qemu_list,
+    .destroy = destroy,
+    .pause = pause_guest,
+    .unpause = unpause_guest,
+    .shutdown = shut_down,
+    .open_console = open_console,
+    .config_path = config_path,
+    .qmp_path = qmp_path,
+};

@@ -1,0 +1,54 @@
+/*
+ * The hypervisor "qemu": QEMU itself is the guest, on KVM or in emulation.
+ *
+ *   qemu.c    the table, and operations on a guest that exists
+ *   create.c  the steps of a creation
+ *   args.c    the argument vector
+ *   files.c   what the configuration names on disk, checked before a start
+ *   paths.c   where things are
+ *
+ * A guest D owns, below the state directory,
+ *
+ *   guests/D/        qmp, serial0, ... (sockets), config.json
+ *   log/qemu-dm-NAME.log
+ *
+ * and in the directory store the nodes that a Xen guest of the same kind
+ * would have: /local/domain/D, /vm/UUID, /libxl/D.
+ */
+#ifndef LIBSPAWN_GUEST_QEMU_QEMU_H
+#define LIBSPAWN_GUEST_QEMU_QEMU_H
+
+#include "dm/args.h"
+#include "guest/create.h"
+
+extern const struct libspawn__step libspawn__qemu_steps[];
+
+/* paths.c; each is new, or NULL without memory. */
+char *libspawn__qemu_guest_dir(const struct libspawn_host *host,
+                               uint32_t domid);
+char *libspawn__qemu_guest_file(const struct libspawn_host *host,
+                                uint32_t domid, const char *name);
+char *libspawn__qemu_serial_path(const struct libspawn_host *host,
+                                 uint32_t domid, unsigned int number);
+char *libspawn__qemu_log_path(const struct libspawn_host *host,
+                              const char *name);
+char *libspawn__qemu_record_path(uint32_t domid);
+
+/* The program that plays the guest: device_model_override, or the first of a
+ * list that exists. */
+int libspawn__qemu_find_program(const struct libspawn_guest_config *config,
+                                char **path_r, struct libspawn_err *err);
+
+/* Whether disks, kernel and ramdisk can be used. */
+int libspawn__qemu_check_files(const struct libspawn_guest_config *config,
+                               struct libspawn_err *err);
+
+/* The whole argument vector; 'args' is empty before, config and domid set. */
+int libspawn__qemu_build_args(struct libspawn__args *args, const char *program,
+                              const char *uuid, struct libspawn_err *err);
+
+/* Removes the nodes and files of a guest whose device model has ended. */
+int libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
+                          const char *uuid, struct libspawn_err *err);
+
+#endif

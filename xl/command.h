@@ -1,0 +1,77 @@
+/*
+ * The subcommands of xl: one file each, one row each in the table of
+ * xl/main.c.
+ */
+#ifndef XL_COMMAND_H
+#define XL_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "include/libspawn-guest.h"
+#include "xl/exit.h"
+
+/* What every subcommand gets. */
+struct xl {
+    const struct xl__command *command;
+    const char *state_dir; /* --state-dir; NULL: default */
+    unsigned int verbose;
+    struct libspawn_ctx *ctx; /* after xl__open_host */
+    struct libspawn_host *host;
+};
+
+struct xl__command {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    const char *summary;   /* one line, for `xl help` */
+    const char *details;   /* options, a line each; NULL: none */
+    /* argv[0] is the subcommand; returns an enum xl__exit. */
+    int (*run)(struct xl *xl, int argc, char *argv[]);
+};
+
+extern const struct xl__command xl__commands[]; /* ends with a NULL name */
+
+int xl__create_run(struct xl *xl, int argc, char *argv[]);
+int xl__destroy_run(struct xl *xl, int argc, char *argv[]);
+int xl__list_run(struct xl *xl, int argc, char *argv[]);
+int xl__console_run(struct xl *xl, int argc, char *argv[]);
+int xl__pause_run(struct xl *xl, int argc, char *argv[]);
+int xl__unpause_run(struct xl *xl, int argc, char *argv[]);
+int xl__shutdown_run(struct xl *xl, int argc, char *argv[]);
+int xl__reboot_run(struct xl *xl, int argc, char *argv[]);
+int xl__domid_run(struct xl *xl, int argc, char *argv[]);
+int xl__domname_run(struct xl *xl, int argc, char *argv[]);
+int xl__screenshot_run(struct xl *xl, int argc, char *argv[]);
+int xl__vncviewer_run(struct xl *xl, int argc, char *argv[]);
+int xl__version_run(struct xl *xl, int argc, char *argv[]);
+int xl__help_run(struct xl *xl, int argc, char *argv[]);
+
+/* ---- What they share (xl/common.c) ------------------------------------- */
+
+/* Prints "xl: ..." to stderr; XL__EXIT_BUSY or XL__EXIT_FAILED. */
+int xl__fail(const struct libspawn_err *err);
+void xl__warn(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+/* How it is called, to stderr; XL__EXIT_USAGE. */
+int xl__usage_error(const struct xl *xl, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void xl__print_usage(const struct xl__command *command, bool to_stderr);
+
+/* Options as getopt_long takes them; an unknown one is a usage error.
+ * Returns the option, -1 at the end, or '?' after a message.  `-h` and
+ * `--help` are dealt with: they return 'h' after printing. */
+struct option;
+int xl__next_option(const struct xl *xl, int argc, char *argv[],
+                    const char *short_options,
+                    const struct option *long_options);
+
+/* Opens xl->ctx and xl->host, once; an error is printed. */
+int xl__open_host(struct xl *xl);
+
+/* For subcommands that take one guest and no options of their own: parses,
+ * opens the host, finds the guest.  Otherwise *status_r is what to return. */
+bool xl__one_guest(struct xl *xl, int argc, char *argv[], uint32_t *domid_r,
+                   int *status_r);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * What the subcommands share: messages, options, the host.
+ */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "xl/command.h"
+
+static void
+vprint_message(const char *prefix, const char *format, va_list args)
+{
+    fputs(prefix, stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+int
+xl__fail(const struct libspawn_err *err)
+{
+    fprintf(stderr, "xl: %s\n", err->text);
+    return err->code == LIBSPAWN_ERR_BUSY ? XL__EXIT_BUSY : XL__EXIT_FAILED;
+}
+
+void
+xl__warn(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vprint_message("xl: warning: ", format, args);
+    va_end(args);
+}
+
+void
+xl__print_usage(const struct xl__command *command, bool to_stderr)
+{
+    FILE *out = to_stderr ? stderr : stdout;
+
+    fprintf(out, "usage: xl %s%s%s\n", command->name,
+            command->arguments[0] ? " " : "", command->arguments);
+    if (!to_stderr) {
+        fprintf(out, "%s\n%s", command->summary,
+                command->details ? command->details : "");
+    }
+}
+
+int
+xl__usage_error(const struct xl *xl, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vprint_message("xl: ", format, args);
+    va_end(args);
+    xl__print_usage(xl->command, true);
+    return XL__EXIT_USAGE;
+}
+
+int
+xl__next_option(const struct xl *xl, int argc, char *argv[],
+                const char *short_options, const struct option *long_options)
+{
+    int option;
+
+    opterr = 0; /* messages are ours */
+    option = getopt_long(argc, argv, short_options, long_options, NULL);
+    if (option == 'h') {
+        xl__print_usage(xl->command, false);
+    } else if (option == ':') {
+        xl__usage_error(xl, "option '%s' needs a value", argv[optind - 1]);
+        return '?';
+    } else if (option == '?') {
+        xl__usage_error(xl, "unknown option '%s'", argv[optind - 1]);
+    }
+    return option;
+}
+
+int
+xl__open_host(struct xl *xl)
+{
+    const struct libspawn_host_options options = { .state_dir =
+                                                       xl->state_dir };
+    struct libspawn_err err;
+    int rc = 0;
+
+    if (!xl->ctx) {
+        rc = libspawn_ctx_new(NULL, &xl->ctx, &err);
+    }
+    if (!rc && !xl->host) {
+        rc = libspawn_host_open(xl->ctx, &options, &xl->host, &err);
+    }
+    return rc ? xl__fail(&err) : XL__EXIT_OK;
+}
+
+bool
+xl__one_guest(struct xl *xl, int argc, char *argv[], uint32_t *domid_r,
+              int *status_r)
+{
+    static const struct option long_options[] = {
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    struct libspawn_err err;
+    int option = xl__next_option(xl, argc, argv, ":h", long_options);
+
+    if (option != -1) {
+        *status_r = option == 'h' ? XL__EXIT_OK : XL__EXIT_USAGE;
+        return false;
+    }
+    if (argc - optind != 1) {
+        *status_r = xl__usage_error(xl, argc == optind
+                                            ? "which guest?"
+                                            : "too many arguments");
+        return false;
+    }
+    *status_r = xl__open_host(xl);
+    if (*status_r) {
+        return false;
+    }
+    if (libspawn_guest_find(xl->host, argv[optind], domid_r, &err)) {
+        *status_r = xl__fail(&err);
+        return false;
+    }
+    return true;
+}

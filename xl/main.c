@@ -1,0 +1,168 @@
+/*
+ * xl: creates guests and looks after them.  Options before the subcommand
+ * hold for every one.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "xl/command.h"
+
+const struct xl__command xl__commands[] = {
+    { "create", "[OPTIONS] CONFIG [KEY=VALUE]...",
+      "Create a guest from a configuration file.",
+      "  -p, --paused          leave it paused\n"
+      "  -c, --console         attach to its console\n"
+      "  -V, --vncviewer       start a VNC viewer on its display\n"
+      "  -n, --dryrun          only check, and print the configuration as JSON\n"
+      "  -d, --debug           also print the configuration, to stderr\n"
+      "  -f, --defconfig=FILE  the configuration file, as an option\n"
+      "  -q, --quiet           no progress, no warnings\n"
+      "      --json            result, or failure report, as JSON on stdout\n"
+      "      --timeout=SECONDS how long the device model may take to start\n",
+      xl__create_run },
+    { "destroy", "GUEST", "End a guest at once and remove its traces.", NULL,
+      xl__destroy_run },
+    { "list", "[-l] [--json] [GUEST]...", "List guests.",
+      "  -l, --long  their configurations, as JSON, as the stock xl does\n"
+      "      --json  the table as JSON\n",
+      xl__list_run },
+    { "console", "[-t TYPE] [-n NUMBER] GUEST",
+      "Attach to a guest's console; Ctrl-] leaves.",
+      "  -t, --type=TYPE      serial or pv; default: what the guest has\n"
+      "  -n, --num=NUMBER     which one of them; default 0\n",
+      xl__console_run },
+    { "pause", "GUEST", "Stop its processors.", NULL, xl__pause_run },
+    { "unpause", "GUEST", "Let its processors run again.", NULL,
+      xl__unpause_run },
+    { "shutdown", "[-w] [-F] GUEST", "Ask a guest to power off.",
+      "  -w, --wait           until it has\n"
+      "  -F                   press its power button if it has no drivers;\n"
+      "                       without Xen that is the only way anyhow\n"
+      "      --timeout=SECONDS how long to wait; default for ever\n",
+      xl__shutdown_run },
+    { "reboot", "[-F] GUEST", "Ask a guest to reboot.", NULL, xl__reboot_run },
+    { "domid", "NAME", "Print the domain id of a guest.", NULL,
+      xl__domid_run },
+    { "domname", "DOMID", "Print the name of a guest.", NULL,
+      xl__domname_run },
+    { "screenshot", "GUEST FILE.png", "Save the picture on its screen.", NULL,
+      xl__screenshot_run },
+    { "vncviewer", "GUEST", "Start a VNC viewer on its display.", NULL,
+      xl__vncviewer_run },
+    { "version", "[--json]", "Print versions, and what runs the guests here.",
+      NULL, xl__version_run },
+    { "help", "[COMMAND]", "Explain a subcommand, or list them.", NULL,
+      xl__help_run },
+    { NULL, NULL, NULL, NULL, NULL },
+};
+
+static void
+print_help(FILE *out)
+{
+    const struct xl__command *command;
+
+    fputs("usage: xl [-v] [--state-dir=DIRECTORY] COMMAND [ARGUMENT]...\n\n",
+          out);
+    for (command = xl__commands; command->name; command++) {
+        fprintf(out, "  %-11s %s\n", command->name, command->summary);
+    }
+    fputs("\n`xl help COMMAND` tells more; see also xl(1).\n", out);
+}
+
+static const struct xl__command *
+find_command(const char *name)
+{
+    const struct xl__command *command;
+
+    for (command = xl__commands; command->name; command++) {
+        if (!strcmp(command->name, name)) {
+            return command;
+        }
+    }
+    return NULL;
+}
+
+int
+xl__help_run(struct xl *xl, int argc, char *argv[])
+{
+    const struct xl__command *command;
+
+    if (argc < 2 || argv[1][0] == '-') {
+        print_help(stdout);
+        return XL__EXIT_OK;
+    }
+    command = find_command(argv[1]);
+    if (!command) {
+        return xl__usage_error(xl, "there is no subcommand '%s'", argv[1]);
+    }
+    xl__print_usage(command, false);
+    return XL__EXIT_OK;
+}
+
+static int
+run_command(struct xl *xl, int argc, char *argv[])
+{
+    int status;
+
+    xl->command = find_command(argv[0]);
+    if (!xl->command) {
+        fprintf(stderr,
+                "xl: there is no subcommand '%s'; `xl help` lists them\n",
+                argv[0]);
+        return XL__EXIT_USAGE;
+    }
+    optind = 0; /* glibc: start anew, with another argument vector */
+    status = xl->command->run(xl, argc, argv);
+    libspawn_host_close(xl->host);
+    libspawn_ctx_free(xl->ctx);
+    if (fflush(stdout) && !status) {
+        perror("xl: writing the output");
+        status = XL__EXIT_FAILED;
+    }
+    return status;
+}
+
+int
+main(int argc, char *argv[])
+{
+    static const struct option options[] = {
+        { "help", no_argument, NULL, 'h' },
+        { "state-dir", required_argument, NULL, 's' },
+        { "verbose", no_argument, NULL, 'v' },
+        { "version", no_argument, NULL, 'V' },
+        { NULL, 0, NULL, 0 },
+    };
+    static char version[] = "version";
+    char *version_argv[] = { version, NULL };
+    struct xl xl = { .verbose = 0 };
+    int option;
+
+    /* -f, -t, -T and -N of the stock xl change nothing here. */
+    while ((option = getopt_long(argc, argv, "+hvftTN", options, NULL)) !=
+           -1) {
+        switch (option) {
+        case 'h':
+            print_help(stdout);
+            return XL__EXIT_OK;
+        case 's':
+            xl.state_dir = optarg;
+            break;
+        case 'v':
+            xl.verbose++;
+            break;
+        case 'V':
+            return run_command(&xl, 1, version_argv);
+        case '?':
+            print_help(stderr);
+            return XL__EXIT_USAGE;
+        default:
+            break;
+        }
+    }
+    if (optind == argc) {
+        print_help(stderr);
+        return XL__EXIT_USAGE;
+    }
+    return run_command(&xl, argc - optind, argv + optind);
+}

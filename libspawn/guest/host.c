@@ -255,5 +255,8 @@ libspawn__host_sweep(struct libspawn_host *host, struct libspawn_err *err)
             rc = sweep_intent(host, uuids.items[i], err);
         }
     }
+    if (!rc && host->hypervisor->sweep) {
+        rc = host->hypervisor->sweep(host, err);
+    }
     return rc;
 }

@@ -60,6 +60,10 @@ struct libspawn__hypervisor {
                    const struct libspawn__intent *intent,
                    struct libspawn_err *err);
 
+    /* Removes guests that ended by themselves and whose configuration says
+     * that nothing is to be kept of them.  May be NULL. */
+    int (*sweep)(struct libspawn_host *host, struct libspawn_err *err);
+
     int (*list)(struct libspawn_host *host,
                 struct libspawn_guest_info **list_r, size_t *n_r,
                 struct libspawn_err *err);

@@ -151,6 +151,42 @@ destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
     return rc ? rc : libspawn__qemu_remove(host, domid, uuid, err);
 }
 
+/* A guest that powered off takes its device model with it, which then exits
+ * with status 0 (on_poweroff = "preserve" keeps it running, guest/qemu/args.c).
+ * One that ended in any other way stays, for somebody to look at. */
+static bool
+has_powered_off(struct libspawn_host *host, uint32_t domid)
+{
+    AUTO_FREE char *path = libspawn__qemu_record_path(domid);
+    struct libspawn__record record;
+
+    return path && !libspawn__record_read(host->store, path, &record, NULL) &&
+           record.state == LIBSPAWN__RECORD_EXITED && record.is_known &&
+           record.wait_status == 0;
+}
+
+static int
+sweep(struct libspawn_host *host, struct libspawn_err *err)
+{
+    AUTO_STRV struct libspawn__strv domids = { 0 };
+    int rc = libspawn__store_list(host->store, NULL, "/libxl", &domids, err);
+    size_t i;
+
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return 0;
+    }
+    for (i = 0; !rc && i < domids.n_items; i++) {
+        uint64_t domid;
+
+        if (!libspawn__str_to_u64(domids.items[i], 1, UINT32_MAX - 1, &domid,
+                                  NULL) &&
+            has_powered_off(host, (uint32_t)domid)) {
+            rc = destroy(host, (uint32_t)domid, err);
+        }
+    }
+    return rc;
+}
+
 /* ---- Running ----------------------------------------------------------- */
 
 static int
@@ -226,6 +262,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
     .close = close_qemu,
     .steps = libspawn__qemu_steps,
     .abandon = abandon,
+    .sweep = sweep,
     .list = libspawn__qemu_list,
     .destroy = destroy,
     .pause = pause_guest,

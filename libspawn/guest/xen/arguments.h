@@ -1,0 +1,26 @@
+/*
+ * The device model of an HVM guest on Xen: which program, and its arguments.
+ *
+ * On top of our own monitor (dm/args.h) it opens the two that the stock tools
+ * connect to, so that "xl unpause" and "xentop" work.
+ */
+#ifndef LIBSPAWN_GUEST_XEN_ARGUMENTS_H
+#define LIBSPAWN_GUEST_XEN_ARGUMENTS_H
+
+#include "dm/args.h"
+#include "guest/xen/guest.h"
+
+/* The device model of the configuration, else the first that is installed.
+ * LIBSPAWN_ERR_NOT_FOUND names the places, LIBSPAWN_ERR_DENIED is one that
+ * cannot be executed. */
+int libspawn__xen_dm_find_program(const struct libspawn__xen *xen,
+                                  const char *override, char **path_r,
+                                  struct libspawn_err *err);
+
+/* Appends all arguments, but for argument zero, to an 'args' whose config and
+ * domid are filled.  A script's disk is connected already. */
+void libspawn__xen_dm_add_arguments(struct libspawn__xen *xen,
+                                    const struct libspawn__xen_guest *guest,
+                                    struct libspawn__args *args);
+
+#endif

@@ -1,0 +1,257 @@
+/*
+ * Sources: docs/misc/block-scripts.txt and the scripts in tools/hotplug/Linux
+ * in the Xen tree.
+ */
+#include "guest/xen/script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+
+#define SEARCH_PATH                                                           \
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/* ---- Starting ---------------------------------------------------------- */
+
+static int
+make_environment(const struct libspawn__xen_script *script,
+                 struct libspawn__strv *env, struct libspawn_err *err)
+{
+    const struct {
+        const char *name;
+        const char *value;
+    } variables[] = {
+        { "PATH", SEARCH_PATH },
+        { "script", script->path },
+        { "XENBUS_TYPE", script->kind },
+        { "XENBUS_BASE_PATH", "backend" },
+        { "vif", script->vif },
+        { "INTERFACE", script->emulated },
+        { "netdev", script->vif ? "" : NULL },
+    };
+    int rc = libspawn__strv_addf(env, err, "XENBUS_PATH=backend/%s",
+                                 script->backend);
+    size_t i;
+
+    for (i = 0; !rc && i < ARRAY_SIZE(variables); i++) {
+        if (variables[i].value) {
+            rc = libspawn__strv_addf(env, err, "%s=%s", variables[i].name,
+                                     variables[i].value);
+        }
+    }
+    return rc;
+}
+
+static int
+make_arguments(const struct libspawn__xen_script *script,
+               struct libspawn__strv *argv, struct libspawn_err *err)
+{
+    int rc = libspawn__strv_add(argv, script->path, err);
+
+    if (!rc) {
+        rc = libspawn__strv_add(argv, script->action, err);
+    }
+    if (!rc && script->argument) {
+        rc = libspawn__strv_add(argv, script->argument, err);
+    }
+    return rc;
+}
+
+/* A script gets nothing of ours: no descriptor, no signal mask, no terminal.
+ * The stock ones write to a log of their own. */
+static int
+spawn(struct libspawn__xen_script *script, char **argv, char **env)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    int i;
+    int r;
+
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    r = posix_spawnattr_setsigmask(&attributes, &none);
+    if (!r) {
+        r = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
+                                                      POSIX_SPAWN_SETSID);
+    }
+    for (i = 0; !r && i < 3; i++) {
+        r = posix_spawn_file_actions_addopen(&actions, i, "/dev/null", O_RDWR,
+                                             0);
+    }
+    if (!r) {
+        r = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    }
+    if (!r) {
+        r = posix_spawn(&script->pid, script->path, &actions, &attributes,
+                        argv, env);
+    }
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return r;
+}
+
+static int
+start(struct libspawn__xen_script *script, struct libspawn_err *err)
+{
+    AUTO_STRV struct libspawn__strv argv = { 0 };
+    AUTO_STRV struct libspawn__strv env = { 0 };
+    int rc = make_arguments(script, &argv, err);
+    int r;
+
+    if (!rc) {
+        rc = make_environment(script, &env, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    r = spawn(script, argv.items, env.items);
+    if (r) {
+        script->pid = 0;
+        return libspawn__fail_errno(err, r, "starting hotplug script '%s'",
+                                    script->path);
+    }
+    script->pidfd = pidfd_open(script->pid, 0);
+    if (script->pidfd < 0) {
+        return libspawn__fail_errno(err, errno, "watching hotplug script '%s'",
+                                    script->path);
+    }
+    return 0;
+}
+
+/* ---- Waiting ----------------------------------------------------------- */
+
+static void
+reap(struct libspawn__xen_script *script)
+{
+    pid_t pid;
+
+    do {
+        pid = waitpid(script->pid, &script->wait_status, 0);
+    } while (pid < 0 && errno == EINTR);
+    script->is_status_unknown = pid < 0;
+    script->pid = 0;
+    libspawn__auto_close(&script->pidfd);
+    script->pidfd = -1;
+}
+
+/* Waits for the end of one; false when time ran out. */
+static bool
+wait_for_end(const struct libspawn__xen_script *script, int64_t deadline)
+{
+    for (;;) {
+        struct pollfd poll_fd = { .fd = script->pidfd, .events = POLLIN };
+        int64_t left = MAX(deadline - libspawn__clock_now_ms(), 0);
+        int r = poll(&poll_fd, 1, (int)left);
+
+        if (r > 0 || (r < 0 && errno != EINTR)) {
+            return true;
+        }
+        if (r == 0) {
+            return false;
+        }
+    }
+}
+
+/* A script without a pidfd cannot be waited for with a deadline; it is killed,
+ * and being our unreaped child its number is still its own. */
+static void
+kill_script(const struct libspawn__xen_script *script)
+{
+    if (script->pidfd < 0) {
+        kill(script->pid, SIGKILL);
+    } else {
+        pidfd_send_signal(script->pidfd, SIGKILL, NULL, 0);
+    }
+}
+
+/* What the script says itself, else how it ended. */
+static int
+explain(struct libspawn__store *store,
+        const struct libspawn__xen_script *script, struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__str_format(
+        "/local/domain/0/backend/%s/hotplug-error", script->backend);
+    AUTO_FREE char *said = NULL;
+
+    if (path) {
+        (void)libspawn__store_read(store, NULL, path, &said, NULL, NULL);
+    }
+    if (said && said[0]) {
+        return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
+                              "hotplug script '%s' %s: %s", script->path,
+                              script->action, said);
+    }
+    if (WIFSIGNALED(script->wait_status)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
+                              "hotplug script '%s' %s was killed by signal %d",
+                              script->path, script->action,
+                              WTERMSIG(script->wait_status));
+    }
+    return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
+                          "hotplug script '%s' %s failed with exit code %d",
+                          script->path, script->action,
+                          WEXITSTATUS(script->wait_status));
+}
+
+static int
+finish(struct libspawn__store *store, struct libspawn__xen_script *script,
+       int64_t deadline, int timeout_ms, struct libspawn_err *err)
+{
+    bool is_late;
+
+    if (!script->pid) {
+        return 0;
+    }
+    is_late = script->pidfd < 0 || !wait_for_end(script, deadline);
+    if (is_late) {
+        kill_script(script);
+    }
+    reap(script);
+    if (is_late) {
+        return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                              "hotplug script '%s' %s took longer than %d "
+                              "seconds and was ended",
+                              script->path, script->action,
+                              timeout_ms / 1000);
+    }
+    /* Status 0 stays 0 when somebody else reaped it. */
+    return !script->is_status_unknown && script->wait_status
+               ? explain(store, script, err)
+               : 0;
+}
+
+int
+libspawn__xen_scripts_run(struct libspawn__store *store,
+                          struct libspawn__xen_script *scripts, size_t n,
+                          int timeout_ms, struct libspawn_err *err)
+{
+    int64_t deadline = libspawn__clock_now_ms() + timeout_ms;
+    int rc = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        scripts[i].pid = 0;
+        scripts[i].pidfd = -1;
+    }
+    for (i = 0; !rc && i < n; i++) {
+        rc = start(&scripts[i], err);
+    }
+    for (i = 0; i < n; i++) {
+        /* The first error is the one that is told. */
+        int one = finish(store, &scripts[i], deadline, timeout_ms,
+                         rc ? NULL : err);
+
+        rc = rc ? rc : one;
+    }
+    return rc;
+}

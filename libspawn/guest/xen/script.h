@@ -1,0 +1,42 @@
+/*
+ * Hotplug scripts: small programs of the administrator that make a block
+ * device out of something else, or put a network interface where it belongs.
+ *
+ * A script is told in its environment which backend it is for, works on that
+ * directory of the store, and leaves there "hotplug-status", and in
+ * "hotplug-error" why it failed.
+ */
+#ifndef LIBSPAWN_GUEST_XEN_SCRIPT_H
+#define LIBSPAWN_GUEST_XEN_SCRIPT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/str.h"
+#include "store/store.h"
+
+enum { LIBSPAWN__XEN_SCRIPT_TIMEOUT_MS = 40000 };
+
+struct libspawn__xen_script {
+    const char *path;      /* borrowed, like all strings here */
+    const char *action;    /* "add", "remove", "online", "offline" */
+    const char *argument;  /* further one; NULL: none */
+    const char *backend;   /* KIND/D/ID, below .../backend/ */
+    const char *kind;      /* "vbd", "vif" */
+    const char *vif;       /* name of the interface; NULL: not a network card */
+    const char *emulated;  /* name of the emulated one's; NULL: none */
+
+    /* Private. */
+    pid_t pid; /* 0: not started, or reaped */
+    int pidfd;
+    int wait_status;
+    bool is_status_unknown; /* somebody else reaped it */
+};
+
+/* Runs all of them at once, and waits for all.  When one fails, the sentence
+ * is what it left in the store; when time runs out, they are killed. */
+int libspawn__xen_scripts_run(struct libspawn__store *store,
+                              struct libspawn__xen_script *scripts, size_t n,
+                              int timeout_ms, struct libspawn_err *err);
+
+#endif

@@ -34,6 +34,7 @@ LIBSPAWN_SOURCES := \
   libspawn/dm/args.c \
   libspawn/dm/dm.c \
   libspawn/dm/end.c \
+  libspawn/dm/vnc.c \
   libspawn/guest/config.c \
   libspawn/guest/config_fields.c \
   libspawn/guest/config_json.c \
@@ -44,6 +45,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/monitor.c \
   libspawn/guest/names.c \
   libspawn/guest/ops.c \
+  libspawn/guest/plugin.c \
   libspawn/guest/qemu/args.c \
   libspawn/guest/qemu/create.c \
   libspawn/guest/qemu/files.c \
@@ -56,3 +58,48 @@ LIBSPAWN_SOURCES := \
 LIBSPAWN_LIBS := -lyajl -ldl
 
 LIBRARIES := $(BUILD)/lib/libspawn.a
+
+# The plugin for Xen hosts.  It has its own copy of the library, so that it
+# needs nothing from whoever loads it, and shows only its table.
+ifeq ($(WITH_XEN),yes)
+XEN_SOURCES := \
+  libspawn/guest/xen/announce.c \
+  libspawn/guest/xen/arguments.c \
+  libspawn/guest/xen/console.c \
+  libspawn/guest/xen/create.c \
+  libspawn/guest/xen/device.c \
+  libspawn/guest/xen/devices.c \
+  libspawn/guest/xen/disk.c \
+  libspawn/guest/xen/domain.c \
+  libspawn/guest/xen/end.c \
+  libspawn/guest/xen/files.c \
+  libspawn/guest/xen/firmware.c \
+  libspawn/guest/xen/guest.c \
+  libspawn/guest/xen/history.c \
+  libspawn/guest/xen/hypervisor.c \
+  libspawn/guest/xen/image.c \
+  libspawn/guest/xen/info.c \
+  libspawn/guest/xen/memory.c \
+  libspawn/guest/xen/nic.c \
+  libspawn/guest/xen/nodes.c \
+  libspawn/guest/xen/prepare.c \
+  libspawn/guest/xen/script.c \
+  libspawn/guest/xen/tree.c \
+  libspawn/guest/xen/xen.c \
+  libspawn/store/xenstore.c
+XEN_LIBS := -lxenctrl -lxenguest -lxenforeignmemory -lxenstore
+
+XEN_PLUGIN_SOURCES := $(LIBSPAWN_SOURCES) $(XEN_SOURCES)
+XEN_PLUGIN_LIBS := -Wl,-Bsymbolic \
+  -Wl,--version-script=libspawn/guest/xen/plugin.map \
+  $(LIBSPAWN_LIBS) $(XEN_LIBS)
+
+PLUGINS += $(BUILD)/lib/libspawn-xen.so
+endif
+
+# Loaded only for a screenshot of a device model that cannot write PNG.
+PNG_PLUGIN_SOURCES := \
+  libspawn/base/err.c \
+  libspawn/guest/png/picture.c
+PNG_PLUGIN_LIBS := -lpng
+PLUGINS += $(BUILD)/lib/libspawn-png.so

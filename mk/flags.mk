@@ -8,6 +8,9 @@ GCC_WARNINGS := -Wnull-dereference -Wduplicated-cond -Wduplicated-branches \
 IS_CLANG := $(shell $(CC) --version 2>/dev/null | grep -c clang)
 ifeq ($(IS_CLANG),0)
 WARNINGS += $(GCC_WARNINGS)
+else
+# gcc lets a va_list pass through; clang wants an attribute on each function.
+WARNINGS += -Wno-format-nonliteral
 endif
 ifeq ($(WERROR),yes)
 WARNINGS += -Werror

@@ -51,6 +51,12 @@ $(BUILD)/lib/libspawn-xen.so: \
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
 	    -o $@ $^ $(XEN_PLUGIN_LIBS)
 
+$(BUILD)/lib/libspawn-png.so: \
+    $(patsubst %.c,$(OBJ)/%.lo,$(PNG_PLUGIN_SOURCES))
+	@mkdir -p $(@D)
+	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
+	    -o $@ $^ $(PNG_PLUGIN_LIBS)
+
 define program
 $(1): $$(call objects,$$(SOURCES_$(notdir $(1)))) \
     $$(or $$(ARCHIVES_$(notdir $(1))),$$(BUILD)/lib/libspawn.a)

@@ -8,10 +8,24 @@ SOURCES_spawn-watcher := \
   tools/spawn-watcher/start.c
 LDFLAGS_spawn-watcher := $(WATCHER_LDFLAGS)
 
+# The same for guests on Xen, whose records are in xenstore.
+ifeq ($(WITH_XEN),yes)
+PROGRAMS += $(BUILD)/bin/spawn-watcher-xen
+SOURCES_spawn-watcher-xen := \
+  $(SOURCES_spawn-watcher) \
+  libspawn/store/xenstore.c \
+  tools/spawn-watcher/xen.c
+LIBS_spawn-watcher-xen := -lxenstore
+endif
+
 # Plays QEMU in tests: docs/man/test-device-model.1.
 PROGRAMS += $(BUILD)/bin/test-device-model
 SOURCES_test-device-model := \
-  tools/test-device-model.c \
+  tools/test-device-model/announce.c \
+  tools/test-device-model/keyval.c \
+  tools/test-device-model/machine.c \
+  tools/test-device-model/main.c \
+  tools/test-device-model/monitor.c \
   tools/test-device-model/options.c \
   tools/test-device-model/report.c
 LIBS_test-device-model := $(LIBSPAWN_LIBS)

@@ -22,6 +22,7 @@
 #include "wire/json.h"
 #include "xl/cfg.h"
 #include "xl/command.h"
+#include "xl/paths.h"
 #include "xl/terminal.h"
 
 enum { PROGRESS_INTERVAL_MS = 1000 };
@@ -315,6 +316,9 @@ load_config(struct run *run, char *overrides[], size_t n_overrides)
 
     for (i = 0; !run->is_quiet && i < warnings.n_items; i++) {
         xl__warn("%s", warnings.items[i]);
+    }
+    if (!rc) {
+        rc = xl__paths_make_absolute(&run->config, &err);
     }
     if (rc) {
         return print_failure(run, NULL, &err);

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/auto.h"
 #include "base/util.h"
-#include "guest/libxl_json.h"
 #include "wire/json.h"
 #include "xl/command.h"
 
@@ -83,23 +83,17 @@ static void
 put_config(struct xl *xl, struct libspawn__json_writer *w,
            const struct libspawn_guest_info *info)
 {
-    struct libspawn_guest_config config;
-    struct libspawn__json *tree = NULL;
-    struct libspawn_err err;
-    char *json = NULL;
+    AUTO_JSON struct libspawn__json *config = NULL;
+    AUTO_FREE char *text = NULL;
 
-    libspawn_guest_config_init(&config);
-    if (!libspawn_guest_get_config(xl->host, info->domid, &config, &err) &&
-        !libspawn__guest_config_to_libxl_json(&config, &json, &err) &&
-        !libspawn__json_parse(json, strlen(json), strlen(json), &tree, &err)) {
+    if (!libspawn_guest_get_libxl_json(xl->host, info->domid, &text, NULL) &&
+        !libspawn__json_parse(text, strlen(text), strlen(text), &config,
+                              NULL)) {
         libspawn__json_begin_object(w, NULL);
         libspawn__json_put_integer(w, "domid", info->domid);
-        libspawn__json_put(w, "config", tree);
+        libspawn__json_put(w, "config", config);
         libspawn__json_end_object(w);
     }
-    libspawn__json_free(tree);
-    free(json);
-    libspawn_guest_config_dispose(&config);
 }
 
 struct request {

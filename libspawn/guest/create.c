@@ -8,6 +8,7 @@
 #include "guest/intent.h"
 #include "guest/names.h"
 #include "proc/ctx.h"
+#include "store/paths.h"
 
 /* ---- Common steps: before the hypervisor's ----------------------------- */
 
@@ -32,7 +33,7 @@ make_uuid(char uuid[37], struct libspawn_err *err)
 static int
 check_uuid_free(struct libspawn_create *create, struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__str_format("/vm/%s", create->uuid);
+    AUTO_FREE char *path = libspawn__path_vm(create->uuid);
     AUTO_INTENT struct libspawn__intent intent = { 0 };
     AUTO_FREE char *value = NULL;
 

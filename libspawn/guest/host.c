@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "guest/intent.h"
+#include "guest/plugin.h"
 #include "guest/xen_detect.h"
 #include "proc/lock.h"
 
@@ -67,52 +68,19 @@ make_state_dir(const char *path, struct libspawn_err *err)
 
 /* ---- Hypervisor -------------------------------------------------------- */
 
-/* Beside the library: build/bin/xl looks into build/lib, an installed xl into
- * LIBDIR. */
-static void *
-open_plugin(struct libspawn_err *err)
-{
-    static const char *const directories[] = { "/../lib", "/../lib/libspawn" };
-    char exe[4096];
-    ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    char *slash;
-    void *plugin;
-    size_t i;
-
-    exe[MAX(len, 0)] = '\0';
-    slash = strrchr(exe, '/');
-    for (i = 0; slash && i < ARRAY_SIZE(directories); i++) {
-        AUTO_FREE char *path =
-            libspawn__str_format("%.*s%s/libspawn-xen.so", (int)(slash - exe),
-                                 exe, directories[i]);
-
-        if (path && !access(path, R_OK)) {
-            plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            if (!plugin) {
-                libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
-                               "this is a Xen host, but its plugin cannot be "
-                               "loaded: %s",
-                               dlerror());
-            }
-            return plugin;
-        }
-    }
-    libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
-                   "this is a Xen host, but 'libspawn-xen.so' is not "
-                   "installed");
-    return NULL;
-}
-
 static int
 choose_hypervisor(struct libspawn_host *host, struct libspawn_err *err)
 {
+    int rc;
+
     if (libspawn__xen_detect("/") != LIBSPAWN__XEN_CONTROL) {
         host->hypervisor = &libspawn__hypervisor_qemu;
         return 0;
     }
-    host->plugin = open_plugin(err);
-    if (!host->plugin) {
-        return LIBSPAWN_ERR_UNSUPPORTED;
+    rc = libspawn__plugin_open(LIBSPAWN__PLUGIN_FILE, &host->plugin, err);
+    if (rc) {
+        libspawn__err_prefix(err, "this is a Xen host");
+        return rc;
     }
     host->hypervisor = dlsym(host->plugin, LIBSPAWN__PLUGIN_SYMBOL);
     if (!host->hypervisor ||

@@ -79,13 +79,19 @@ struct libspawn__hypervisor {
                         const char *kind, unsigned int number, int *fd_r,
                         struct libspawn_err *err);
 
-    /* The configuration as JSON of our own kind, as stored at creation. */
-    char *(*config_path)(struct libspawn_host *host, uint32_t domid);
+    /* Where the configuration is stored, as JSON of our own kind. */
+    int (*find_config)(struct libspawn_host *host, uint32_t domid,
+                       char **path_r, struct libspawn_err *err);
+    /* The configuration as the stock toolstack writes it. */
+    int (*read_libxl_json)(struct libspawn_host *host, uint32_t domid,
+                           char **json_r, struct libspawn_err *err);
     /* The socket of its device model's monitor. */
     char *(*qmp_path)(struct libspawn_host *host, uint32_t domid);
 };
 
 extern const struct libspawn__hypervisor libspawn__hypervisor_qemu;
+
+#define LIBSPAWN__PLUGIN_FILE "libspawn-xen.so"
 
 /* The symbol of the plugin, a struct libspawn__hypervisor. */
 #define LIBSPAWN__PLUGIN_SYMBOL "libspawn__hypervisor_xen"

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define INTENTS_PATH "/libspawn/create"
+#include "store/paths.h"
 
 void
 libspawn__intent_dispose(struct libspawn__intent *intent)
@@ -17,8 +17,7 @@ libspawn__intent_write(struct libspawn_host *host,
                        const struct libspawn__intent *intent,
                        struct libspawn_err *err)
 {
-    AUTO_FREE char *path =
-        libspawn__str_format(INTENTS_PATH "/%s", intent->uuid);
+    AUTO_FREE char *path = libspawn__path_create(intent->uuid);
 
     if (!path) {
         return libspawn__fail_nomem(err);
@@ -36,7 +35,7 @@ libspawn__intent_read(struct libspawn_host *host, const char *uuid,
                       struct libspawn__intent *intent_r,
                       struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__str_format(INTENTS_PATH "/%s", uuid);
+    AUTO_FREE char *path = libspawn__path_create(uuid);
     AUTO_FREE char *text = NULL;
     struct libspawn__intent intent = { 0 };
     int name_at = 0;
@@ -70,7 +69,7 @@ libspawn__intent_read(struct libspawn_host *host, const char *uuid,
 void
 libspawn__intent_remove(struct libspawn_host *host, const char *uuid)
 {
-    AUTO_FREE char *path = libspawn__str_format(INTENTS_PATH "/%s", uuid);
+    AUTO_FREE char *path = libspawn__path_create(uuid);
 
     if (path) {
         libspawn__store_remove(host->store, NULL, path, NULL);
@@ -81,7 +80,8 @@ int
 libspawn__intent_list(struct libspawn_host *host, struct libspawn__strv *uuids,
                       struct libspawn_err *err)
 {
-    int rc = libspawn__store_list(host->store, NULL, INTENTS_PATH, uuids, err);
+    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_CREATIONS,
+                                  uuids, err);
 
     return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }

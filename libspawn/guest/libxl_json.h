@@ -16,7 +16,8 @@
 #include "include/libspawn-guest.h"
 #include "wire/json.h"
 
-/* The text of the userdata file; the caller frees it. */
+/* The text of the userdata file of a configuration that passed the check; the
+ * caller frees it. */
 int libspawn__guest_config_to_libxl_json(
     const struct libspawn_guest_config *config, char **json_r,
     struct libspawn_err *err);

@@ -3,16 +3,15 @@
 #include <string.h>
 
 #include "guest/intent.h"
-
-#define DOMAINS_PATH "/local/domain"
+#include "store/paths.h"
 
 /* "" for a domain without a name, which is one in the making or a stranger. */
 static int
-read_name(struct libspawn_host *host, const char *domid, char **name_r,
+read_name(struct libspawn_host *host, uint32_t domid, char **name_r,
           struct libspawn_err *err)
 {
     AUTO_FREE char *path =
-        libspawn__str_format(DOMAINS_PATH "/%s/name", domid);
+        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_NAME, domid);
     int rc;
 
     if (!path) {
@@ -31,7 +30,7 @@ libspawn_guest_get_name(struct libspawn_host *host, uint32_t domid,
                         char **name_r, struct libspawn_err *err)
 {
     AUTO_FREE char *path =
-        libspawn__str_format(DOMAINS_PATH "/%u/name", (unsigned int)domid);
+        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_NAME, domid);
     int rc;
 
     if (!path) {
@@ -54,7 +53,8 @@ libspawn__name_find(struct libspawn_host *host, const char *name,
     size_t i;
     int rc;
 
-    rc = libspawn__store_list(host->store, NULL, DOMAINS_PATH, &domids, err);
+    rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS, &domids,
+                              err);
     if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
         return rc;
     }
@@ -66,7 +66,7 @@ libspawn__name_find(struct libspawn_host *host, const char *name,
                                  NULL)) {
             continue;
         }
-        rc = read_name(host, domids.items[i], &other, err);
+        rc = read_name(host, (uint32_t)domid, &other, err);
         if (rc) {
             return rc;
         }

@@ -60,15 +60,21 @@ libspawn_guest_get_config(struct libspawn_host *host, uint32_t domid,
                           struct libspawn_guest_config *config,
                           struct libspawn_err *err)
 {
-    AUTO_FREE char *path = host->hypervisor->config_path(host, domid);
+    AUTO_FREE char *path = NULL;
     AUTO_FREE char *json = NULL;
-    int rc;
+    int rc = host->hypervisor->find_config(host, domid, &path, err);
 
-    if (!path) {
-        return libspawn__fail_nomem(err);
+    if (!rc) {
+        rc = libspawn__file_read(path, CONFIG_MAX_SIZE, &json, NULL, err);
     }
-    rc = libspawn__file_read(path, CONFIG_MAX_SIZE, &json, NULL, err);
     return rc ? rc : libspawn_guest_config_from_json(json, config, err);
+}
+
+int
+libspawn_guest_get_libxl_json(struct libspawn_host *host, uint32_t domid,
+                              char **json_r, struct libspawn_err *err)
+{
+    return host->hypervisor->read_libxl_json(host, domid, json_r, err);
 }
 
 /* ---- Ending, pausing --------------------------------------------------- */

@@ -253,6 +253,12 @@ libspawn_guest_get_config(struct libspawn_host *host, uint32_t domid,
                           struct libspawn_guest_config *config,
                           struct libspawn_err *err);
 
+/* The same as the stock toolstack writes it, also of a guest that it made;
+ * free with free(3). */
+LIBSPAWN_EXPORT int
+libspawn_guest_get_libxl_json(struct libspawn_host *host, uint32_t domid,
+                              char **json_r, struct libspawn_err *err);
+
 /* Creation is a list of steps; when one fails, or the creation is aborted,
  * all earlier ones are undone in reverse order.  'done' comes exactly once. */
 struct libspawn_create;

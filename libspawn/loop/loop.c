@@ -32,6 +32,7 @@ struct libspawn__loop {
 
     struct slot *slots;
     uint32_t n_slots;
+    uint32_t first_free; /* no slot below it is free */
 
     struct libspawn__list timers; /* earliest first */
     int64_t armed_ms;             /* what timer_fd is set to */
@@ -57,8 +58,9 @@ find_free_slot(struct libspawn__loop *loop)
     struct slot *slots;
     uint32_t i;
 
-    for (i = 0; i < n_old; i++) {
+    for (i = loop->first_free; i < n_old; i++) {
         if (!loop->slots[i].io) {
+            loop->first_free = i;
             return i;
         }
     }
@@ -71,6 +73,7 @@ find_free_slot(struct libspawn__loop *loop)
     }
     loop->slots = slots;
     loop->n_slots = n_new;
+    loop->first_free = n_old;
     return n_old;
 }
 
@@ -120,6 +123,7 @@ libspawn__io_remove(struct libspawn__io *io)
     slot = &io->loop->slots[io->slot];
     slot->io = NULL;
     slot->generation++;
+    io->loop->first_free = MIN(io->loop->first_free, io->slot);
     io->loop = NULL;
 }
 

@@ -46,6 +46,7 @@ struct libspawn_child {
     void *user;
 
     enum child_state state;
+    bool is_detached;  /* released without a watcher */
     bool is_end_asked; /* we asked for its end; 'asked' says why */
     enum libspawn_end asked;
     uint32_t stop_ms;
@@ -61,10 +62,10 @@ struct libspawn_child {
     struct libspawn__io orphan_io;
 
     struct libspawn__timer deadline;
-    struct libspawn__timer backstop; /* the watcher itself hangs */
+    struct libspawn__timer backstop; /* nobody else sends SIGKILL in time */
 
     char *store_address;
-    char *record_path;
+    struct libspawn__strv nodes; /* the record, and where its pid stands */
     struct libspawn__report report;
 };
 
@@ -158,13 +159,18 @@ end_child(struct libspawn_child *child, enum libspawn_end why,
         child->asked = why;
     }
     libspawn__timer_cancel(&child->deadline);
-    message.u.stop.grace_ms = grace_ms;
-    /* When the watcher is gone the end of the stream says so next. */
     if (child->watcher_fd >= 0) {
+        /* When the watcher is gone the end of the stream says so next. */
+        message.u.stop.grace_ms = grace_ms;
         send_message(child, &message, LIBSPAWN__WATCHER_STOP, NULL, 0);
+        grace_ms += WATCHER_SLACK_MS;
+    } else {
+        libspawn__pidref_signal(&child->ref, SIGTERM, NULL);
+        /* A stopped process takes SIGTERM only when it goes on. */
+        libspawn__pidref_signal(&child->ref, SIGCONT, NULL);
     }
-    libspawn__timer_set(&child->backstop, libspawn__clock_now_ms() + grace_ms +
-                                              WATCHER_SLACK_MS);
+    libspawn__timer_set(&child->backstop,
+                        libspawn__clock_now_ms() + grace_ms);
 }
 
 static const char *
@@ -230,17 +236,20 @@ handle_failed(struct libspawn_child *child,
     finish(child);
 }
 
-/* ---- The watcher died: the caller takes over --------------------------- */
+/* ---- The watcher is gone: the caller takes over ------------------------ */
 
 /* Nobody else knows of the record now. */
 static void
-remove_record(const struct libspawn_child *child)
+remove_nodes(const struct libspawn_child *child)
 {
     struct libspawn__store *store;
+    size_t i;
 
     if (child->store_address &&
         !libspawn__store_open(child->store_address, &store, NULL)) {
-        libspawn__store_remove(store, NULL, child->record_path, NULL);
+        for (i = 0; i < child->nodes.n_items; i++) {
+            libspawn__store_remove(store, NULL, child->nodes.items[i], NULL);
+        }
         libspawn__store_close(store);
     }
 }
@@ -253,9 +262,10 @@ finish_orphan(struct libspawn_child *child)
                                 ? child->asked
                                 : LIBSPAWN_END_UNKNOWN;
     libspawn__report_set(&child->report, &child->report.detail,
-                         "its watcher died");
+                         child->is_detached ? "nobody watched it"
+                                            : "its watcher died");
     if (child->state != CHILD_RELEASED) {
-        remove_record(child);
+        remove_nodes(child);
     }
     finish(child);
 }
@@ -267,23 +277,26 @@ on_orphan_end(struct libspawn__io *io, uint32_t events)
     finish_orphan(CONTAINER_OF(io, struct libspawn_child, orphan_io));
 }
 
+static void
+watch_orphan(struct libspawn_child *child)
+{
+    close_watcher(child);
+    if (child->ref.fd < 0 ||
+        libspawn__io_add(child->ctx->loop, &child->orphan_io, child->ref.fd,
+                         EPOLLIN, on_orphan_end, NULL)) {
+        finish_orphan(child);
+    }
+}
+
 /* A held child ends by itself when the watcher does; any other is killed,
  * unless it was released and has a right to live. */
 static void
 lose_watcher(struct libspawn_child *child)
 {
-    close_watcher(child);
-    if (child->ref.fd < 0) {
-        finish_orphan(child);
-        return;
-    }
     if (child->state != CHILD_RELEASED || child->is_end_asked) {
         libspawn__pidref_signal(&child->ref, SIGKILL, NULL);
     }
-    if (libspawn__io_add(child->ctx->loop, &child->orphan_io, child->ref.fd,
-                         EPOLLIN, on_orphan_end, NULL)) {
-        finish_orphan(child);
-    }
+    watch_orphan(child);
 }
 
 static void
@@ -292,8 +305,13 @@ on_backstop(struct libspawn__timer *timer)
     struct libspawn_child *child =
         CONTAINER_OF(timer, struct libspawn_child, backstop);
 
-    /* The watcher did not answer within its time; act in its place. */
-    lose_watcher(child);
+    if (child->orphan_io.loop) {
+        libspawn__pidref_signal(&child->ref, SIGKILL, NULL);
+    } else {
+        /* The watcher did not answer within its time; act in its place. */
+        libspawn__ctx_kill_watcher(child->ctx, child->watcher_pid);
+        lose_watcher(child);
+    }
 }
 
 /* ---- Messages from the watcher ----------------------------------------- */
@@ -340,6 +358,9 @@ handle_released(struct libspawn_child *child,
     (void)message;
     if (child->state == CHILD_READY) {
         child->state = CHILD_RELEASED;
+        if (child->is_detached) {
+            watch_orphan(child);
+        }
     }
 }
 
@@ -488,6 +509,23 @@ start_watcher(struct libspawn_child *child, const struct libspawn_plan *plan,
     return rc;
 }
 
+static int
+remember_nodes(struct libspawn_child *child, const struct libspawn_plan *plan,
+               struct libspawn_err *err)
+{
+    size_t i;
+    int rc = libspawn__str_assign(&child->store_address, plan->store_address,
+                                  err);
+
+    if (!rc && plan->record_path) {
+        rc = libspawn__strv_add(&child->nodes, plan->record_path, err);
+    }
+    for (i = 0; !rc && i < plan->pid_nodes.n_items; i++) {
+        rc = libspawn__strv_add(&child->nodes, plan->pid_nodes.items[i], err);
+    }
+    return rc;
+}
+
 static struct libspawn_child *
 new_child(struct libspawn_ctx *ctx, const struct libspawn_plan *plan,
           struct libspawn_err *err)
@@ -506,9 +544,7 @@ new_child(struct libspawn_ctx *ctx, const struct libspawn_plan *plan,
     libspawn__timer_init(ctx->loop, &child->deadline, on_deadline);
     libspawn__timer_init(ctx->loop, &child->backstop, on_backstop);
     if (libspawn__report_init(&child->report, plan, err) ||
-        libspawn__str_assign(&child->store_address, plan->store_address,
-                             err) ||
-        libspawn__str_assign(&child->record_path, plan->record_path, err)) {
+        remember_nodes(child, plan, err)) {
         libspawn_child_free(child);
         return NULL;
     }
@@ -662,29 +698,42 @@ await_release(struct libspawn_child *child)
     }
 }
 
+static int
+fail_release(const struct libspawn_child *child, int code, const char *why,
+             struct libspawn_err *err)
+{
+    return libspawn__fail(err, code, "%s '%s' cannot be released: %s",
+                          child->report.label, child->report.program, why);
+}
+
 int
 libspawn_child_release(struct libspawn_child *child, enum libspawn_release how,
                        struct libspawn_err *err)
 {
     struct libspawn__watcher_message message = { 0 };
+    bool can_be = child->state == CHILD_READY && !child->is_end_asked;
 
-    if (child->state == CHILD_RELEASED) {
-        return 0;
-    }
-    if (child->state == CHILD_READY && !child->is_end_asked) {
-        message.u.release.detach = how == LIBSPAWN_RELEASE_DETACHED;
+    if (can_be && child->watcher_fd >= 0) {
+        child->is_detached = how == LIBSPAWN_RELEASE_DETACHED;
+        message.u.release.detach = child->is_detached;
         send_message(child, &message, LIBSPAWN__WATCHER_RELEASE, NULL, 0);
         await_release(child);
     }
     if (child->state == CHILD_RELEASED) {
         return 0;
     }
+    child->is_detached = false;
     if (child->state == CHILD_ENDED) {
         return libspawn_child_check(child, err);
+    } else if (!can_be) {
+        return fail_release(child, LIBSPAWN_ERR_INVALID, "it is not ready",
+                            err);
+    } else if (child->watcher_fd < 0) {
+        return fail_release(child, LIBSPAWN_ERR_GONE, "its watcher died",
+                            err);
     }
-    return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                          "%s '%s' cannot be released: it is not ready",
-                          child->report.label, child->report.program);
+    return fail_release(child, LIBSPAWN_ERR_TIMEOUT,
+                        "its watcher does not answer", err);
 }
 
 void
@@ -725,7 +774,7 @@ libspawn_child_free(struct libspawn_child *child)
     close_watcher(child);
     libspawn__pidref_dispose(&child->ref);
     free(child->store_address);
-    free(child->record_path);
+    libspawn__strv_dispose(&child->nodes);
     libspawn__report_dispose(&child->report);
     free(child);
 }

@@ -231,6 +231,20 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
     return watch_watcher(ctx, pid, err);
 }
 
+void
+libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
+{
+    struct libspawn__list *link;
+
+    LIST_FOR_EACH(link, &ctx->watchers) {
+        struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
+
+        if (watcher->ref.id.pid == pid) {
+            libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
+        }
+    }
+}
+
 /* ---- The context ------------------------------------------------------- */
 
 int

@@ -25,4 +25,7 @@ int libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
                                 int fd, pid_t *pid_r,
                                 struct libspawn_err *err);
 
+/* Ends a watcher that hangs; what it watched is the caller's to end. */
+void libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid);
+
 #endif

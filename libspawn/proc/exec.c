@@ -74,17 +74,22 @@ libspawn__exec_dispose(struct libspawn__exec *exec)
 /* ---- In the child ------------------------------------------------------ */
 
 /* Every signal at its default: handlers do not survive exec, but a signal
- * that is ignored stays ignored, and so does the mask. */
+ * that is ignored stays ignored, and so does the mask.
+ *
+ * By the system call itself: glibc's sigaction(3) refuses the two signals that
+ * it uses inside, and its posix_spawn(3) leaves just these ignored. */
 static int
 reset_signals(void)
 {
-    struct sigaction action = { .sa_handler = SIG_DFL };
+    /* The kernel's own structure, of at most this size: all zero is SIG_DFL
+     * without flags. */
+    static const unsigned char as_default[64];
     sigset_t none;
     int signal;
 
     for (signal = 1; signal < NSIG; signal++) {
         /* Fails for those that cannot be changed, which are at default. */
-        sigaction(signal, &action, NULL);
+        syscall(SYS_rt_sigaction, signal, as_default, NULL, (NSIG - 1) / 8);
     }
     sigemptyset(&none);
     return sigprocmask(SIG_SETMASK, &none, NULL);

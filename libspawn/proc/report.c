@@ -105,11 +105,13 @@ libspawn__report_set(struct libspawn__report *report, char **slot,
 
 /* ---- In words ---------------------------------------------------------- */
 
-/* "62 ms", "1.5 s", "60 s" */
+/* "less than 1 ms", "62 ms", "1.5 s", "60 s" */
 static void
 put_duration(struct libspawn__buf *buf, int64_t ms)
 {
-    if (ms < 1000) {
+    if (ms < 1) {
+        libspawn__buf_puts(buf, "less than 1 ms");
+    } else if (ms < 1000) {
         libspawn__buf_printf(buf, "%lld ms", (long long)ms);
     } else if (ms % 1000 < 100) {
         libspawn__buf_printf(buf, "%lld s", (long long)(ms / 1000));

@@ -6,11 +6,11 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "dm/vnc.h"
 #include "guest/host.h"
 #include "guest/qemu/qemu.h"
+#include "store/paths.h"
 #include "wire/stream.h"
-
-#define NEXT_DOMID_PATH "/libspawn/next-domid"
 
 static int
 check_files(struct libspawn_create *create, struct libspawn_err *err)
@@ -26,7 +26,7 @@ read_next_domid(struct libspawn_host *host, uint32_t *domid_r,
 {
     AUTO_FREE char *text = NULL;
     uint64_t value;
-    int rc = libspawn__store_read(host->store, NULL, NEXT_DOMID_PATH, &text,
+    int rc = libspawn__store_read(host->store, NULL, LIBSPAWN__PATH_NEXT_DOMID, &text,
                                   NULL, err);
 
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
@@ -56,7 +56,7 @@ choose_domid(struct libspawn_create *create, struct libspawn_err *err)
         rc = read_next_domid(host, &domid, err);
     }
     if (!rc) {
-        rc = libspawn__store_printf(host->store, NULL, NEXT_DOMID_PATH, err,
+        rc = libspawn__store_printf(host->store, NULL, LIBSPAWN__PATH_NEXT_DOMID, err,
                                     "%u", (unsigned int)domid + 1);
     }
     return rc ? rc : libspawn__create_set_domid(create, domid, err);
@@ -86,26 +86,31 @@ write_nodes(struct libspawn_create *create, struct libspawn_err *err)
     const struct libspawn_guest_config *config = create->config;
     struct libspawn__store *store = create->host->store;
     unsigned int domid = create->domid;
+    AUTO_FREE char *vm = libspawn__path_vm(create->uuid);
     const struct {
         char *path;
         char *value;
     } nodes[] = {
 #define NODE(PATH, ...)                                                       \
-    { libspawn__str_format PATH, libspawn__str_format(__VA_ARGS__) }
-        NODE(("/libxl/%u/type", domid), "hvm"),
-        NODE(("/libxl/%u/dm-version", domid), "qemu_xen"),
-        NODE(("/vm/%s/uuid", create->uuid), "%s", create->uuid),
-        NODE(("/vm/%s/name", create->uuid), "%s", config->name),
-        NODE(("/vm/%s/start_time", create->uuid), "%lld",
-             (long long)libspawn__clock_realtime_ms() / 1000),
-        NODE(("/local/domain/%u/vm", domid), "/vm/%s", create->uuid),
-        NODE(("/local/domain/%u/domid", domid), "%u", domid),
-        NODE(("/local/domain/%u/memory/target", domid), "%llu",
+    { libspawn__path_new(LIBSPAWN__PATH_##PATH, domid),                       \
+      libspawn__str_format(__VA_ARGS__) }
+#define VM_NODE(NAME, ...)                                                    \
+    { libspawn__str_format("%s/" NAME, vm), libspawn__str_format(__VA_ARGS__) }
+        NODE(LIBXL_TYPE, "hvm"),
+        NODE(LIBXL_DM_VERSION, "qemu_xen"),
+        VM_NODE("uuid", "%s", create->uuid),
+        VM_NODE("name", "%s", config->name),
+        VM_NODE("start_time", "%lld",
+                (long long)libspawn__clock_realtime_ms() / 1000),
+        NODE(DOMAIN_VM, "%s", vm),
+        NODE(DOMAIN_DOMID, "%u", domid),
+        NODE(DOMAIN_TARGET, "%llu",
              (unsigned long long)config->memory_mib * 1024),
-        NODE(("/local/domain/%u/vcpus", domid), "%u", config->vcpus),
+        NODE(DOMAIN_VCPUS, "%u", config->vcpus),
         /* Last: what has a name is complete. */
-        NODE(("/local/domain/%u/name", domid), "%s", config->name),
+        NODE(DOMAIN_NAME, "%s", config->name),
 #undef NODE
+#undef VM_NODE
     };
     int rc = 0;
     size_t i;
@@ -218,7 +223,7 @@ fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
                                              .domid = create->domid };
     AUTO_FREE char *program = NULL;
     AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
-    AUTO_FREE char *record = libspawn__qemu_record_path(create->domid);
+    AUTO_FREE char *record = libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
     AUTO_FREE char *dir =
         libspawn__qemu_guest_dir(host, create->domid);
     size_t i;
@@ -292,23 +297,16 @@ on_password_set(void *user, const struct libspawn__json *result,
     }
 }
 
-/* Over the monitor, so that it does not stand in the process list. */
 static int
 set_vnc_password(struct libspawn_create *create, struct libspawn_err *err)
 {
-    struct libspawn__json_writer *w;
     AUTO_FREE char *arguments = NULL;
     int rc;
 
     if (!create->config->vnc.password) {
         return 0;
     }
-    w = libspawn__json_writer_new(false);
-    libspawn__json_begin_object(w, NULL);
-    libspawn__json_put_string(w, "protocol", "vnc");
-    libspawn__json_put_string(w, "password", create->config->vnc.password);
-    libspawn__json_end_object(w);
-    arguments = libspawn__json_writer_take(w);
+    arguments = libspawn__dm_vnc_password(create->config->vnc.password);
     if (!arguments) {
         return libspawn__fail_nomem(err);
     }

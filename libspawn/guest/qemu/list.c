@@ -9,16 +9,17 @@
 #include "guest/qemu/qemu.h"
 #include "proc/record.h"
 #include "proc/status.h"
+#include "store/paths.h"
 #include "wire/qmp.h"
 
 enum { STATUS_TIMEOUT_MS = 200 };
 
 /* A node's value, or "" when it is missing; NULL without memory. */
 static char *
-read_node(struct libspawn_host *host, uint32_t domid, const char *name)
+read_node(struct libspawn_host *host, uint32_t domid,
+          enum libspawn__path node)
 {
-    AUTO_FREE char *path = libspawn__str_format(
-        "/local/domain/%u/%s", (unsigned int)domid, name);
+    AUTO_FREE char *path = libspawn__path_new(node, domid);
     char *value = NULL;
 
     if (!path || libspawn__store_read(host->store, NULL, path, &value, NULL,
@@ -29,9 +30,10 @@ read_node(struct libspawn_host *host, uint32_t domid, const char *name)
 }
 
 static uint64_t
-read_number(struct libspawn_host *host, uint32_t domid, const char *name)
+read_number(struct libspawn_host *host, uint32_t domid,
+            enum libspawn__path node)
 {
-    AUTO_FREE char *text = read_node(host, domid, name);
+    AUTO_FREE char *text = read_node(host, domid, node);
     uint64_t number = 0;
 
     libspawn__str_to_u64(text, 0, UINT64_MAX, &number, NULL);
@@ -122,7 +124,7 @@ static void
 look_at_device_model(struct libspawn_host *host,
                      struct libspawn_guest_info *info)
 {
-    AUTO_FREE char *path = libspawn__qemu_record_path(info->domid);
+    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     struct libspawn__record record;
 
@@ -144,19 +146,21 @@ static int
 fill_info(struct libspawn_host *host, uint32_t domid,
           struct libspawn_guest_info *info, struct libspawn_err *err)
 {
-    AUTO_FREE char *vm = read_node(host, domid, "vm");
+    AUTO_FREE char *vm = read_node(host, domid, LIBSPAWN__PATH_DOMAIN_VM);
 
     info->domid = domid;
     info->type = LIBSPAWN_GUEST_TYPE_HVM;
-    info->name = read_node(host, domid, "name");
+    info->name = read_node(host, domid, LIBSPAWN__PATH_DOMAIN_NAME);
     if (!info->name || !vm) {
         return libspawn__fail_nomem(err);
     }
     if (libspawn__str_has_prefix(vm, "/vm/")) {
         snprintf(info->uuid, sizeof info->uuid, "%s", vm + strlen("/vm/"));
     }
-    info->memory_mib = read_number(host, domid, "memory/target") / 1024;
-    info->vcpus = (uint32_t)read_number(host, domid, "vcpus");
+    info->memory_mib =
+        read_number(host, domid, LIBSPAWN__PATH_DOMAIN_TARGET) / 1024;
+    info->vcpus =
+        (uint32_t)read_number(host, domid, LIBSPAWN__PATH_DOMAIN_VCPUS);
     look_at_device_model(host, info);
     return 0;
 }
@@ -181,7 +185,7 @@ libspawn__qemu_list(struct libspawn_host *host,
     size_t i;
     int rc;
 
-    rc = libspawn__store_list(host->store, NULL, "/local/domain", &domids,
+    rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS, &domids,
                               err);
     if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
         return rc;

@@ -29,9 +29,3 @@ libspawn__qemu_log_path(const struct libspawn_host *host, const char *name)
     return libspawn__str_format("%s/log/qemu-dm-%s.log", host->state_dir,
                                 name);
 }
-
-char *
-libspawn__qemu_record_path(uint32_t domid)
-{
-    return libspawn__str_format("/libxl/%u/libspawn/dm", (unsigned int)domid);
-}

@@ -8,10 +8,12 @@
 #include "base/fd.h"
 #include "dm/end.h"
 #include "guest/intent.h"
+#include "guest/libxl_json.h"
 #include "guest/monitor.h"
 #include "guest/names.h"
 #include "guest/qemu/list.h"
 #include "proc/record.h"
+#include "store/paths.h"
 #include "wire/qmp.h"
 #include "wire/stream.h"
 
@@ -54,7 +56,6 @@ libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
                       const char *uuid, struct libspawn_err *err)
 {
     AUTO_FREE char *dir = libspawn__qemu_guest_dir(host, domid);
-    unsigned int id = domid;
     int rc;
 
     if (!dir) {
@@ -62,13 +63,14 @@ libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
     }
     rc = libspawn__dir_remove_tree(dir, err);
     if (!rc && uuid) {
-        rc = remove_node(host, libspawn__str_format("/vm/%s", uuid), err);
+        rc = remove_node(host, libspawn__path_vm(uuid), err);
     }
     if (!rc) {
-        rc = remove_node(host, libspawn__str_format("/libxl/%u", id), err);
+        rc = remove_node(host, libspawn__path_new(LIBSPAWN__PATH_LIBXL, domid),
+                         err);
     }
     if (!rc) {
-        rc = remove_node(host, libspawn__str_format("/local/domain/%u", id),
+        rc = remove_node(host, libspawn__path_new(LIBSPAWN__PATH_DOMAIN, domid),
                          err);
     }
     return rc;
@@ -78,7 +80,7 @@ static int
 end_device_model(struct libspawn_host *host, uint32_t domid, int grace_ms,
                  struct libspawn_err *err)
 {
-    AUTO_FREE char *record = libspawn__qemu_record_path(domid);
+    AUTO_FREE char *record = libspawn__path_new(LIBSPAWN__PATH_RECORD, domid);
 
     return record ? libspawn__dm_end(host->store, record, grace_ms, err)
                   : libspawn__fail_nomem(err);
@@ -106,8 +108,7 @@ read_uuid(struct libspawn_host *host, uint32_t domid, char **uuid_r,
           struct libspawn_err *err)
 {
     static const char prefix[] = "/vm/";
-    AUTO_FREE char *path = libspawn__str_format("/local/domain/%u/vm",
-                                                (unsigned int)domid);
+    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, domid);
     AUTO_FREE char *value = NULL;
     int rc;
 
@@ -157,7 +158,7 @@ destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
 static bool
 has_powered_off(struct libspawn_host *host, uint32_t domid)
 {
-    AUTO_FREE char *path = libspawn__qemu_record_path(domid);
+    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_RECORD, domid);
     struct libspawn__record record;
 
     return path && !libspawn__record_read(host->store, path, &record, NULL) &&
@@ -169,7 +170,8 @@ static int
 sweep(struct libspawn_host *host, struct libspawn_err *err)
 {
     AUTO_STRV struct libspawn__strv domids = { 0 };
-    int rc = libspawn__store_list(host->store, NULL, "/libxl", &domids, err);
+    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_LIBXLS, &domids,
+                                  err);
     size_t i;
 
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
@@ -243,10 +245,28 @@ open_console(struct libspawn_host *host, uint32_t domid, const char *kind,
     return rc;
 }
 
-static char *
-config_path(struct libspawn_host *host, uint32_t domid)
+static int
+find_config(struct libspawn_host *host, uint32_t domid, char **path_r,
+            struct libspawn_err *err)
 {
-    return libspawn__qemu_guest_file(host, domid, "config.json");
+    *path_r = libspawn__qemu_guest_file(host, domid, "config.json");
+    return *path_r ? 0 : libspawn__fail_nomem(err);
+}
+
+static int
+read_libxl_json(struct libspawn_host *host, uint32_t domid, char **json_r,
+                struct libspawn_err *err)
+{
+    struct libspawn_guest_config config;
+    int rc;
+
+    libspawn_guest_config_init(&config);
+    rc = libspawn_guest_get_config(host, domid, &config, err);
+    if (!rc) {
+        rc = libspawn__guest_config_to_libxl_json(&config, json_r, err);
+    }
+    libspawn_guest_config_dispose(&config);
+    return rc;
 }
 
 static char *
@@ -269,6 +289,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
     .unpause = unpause_guest,
     .shutdown = shut_down,
     .open_console = open_console,
-    .config_path = config_path,
+    .find_config = find_config,
+    .read_libxl_json = read_libxl_json,
     .qmp_path = qmp_path,
 };

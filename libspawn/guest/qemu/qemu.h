@@ -32,7 +32,6 @@ char *libspawn__qemu_serial_path(const struct libspawn_host *host,
                                  uint32_t domid, unsigned int number);
 char *libspawn__qemu_log_path(const struct libspawn_host *host,
                               const char *name);
-char *libspawn__qemu_record_path(uint32_t domid);
 
 /* The program that plays the guest: device_model_override, or the first of a
  * list that exists. */

@@ -1,12 +1,12 @@
 #include "guest/xen/announce.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "guest/xen/tree.h"
+#include "store/paths.h"
 
-enum { N_SERIALS_MAX = 16, PATH_SIZE = 64 };
+enum { N_SERIALS_MAX = 16 };
 
 /* Number of the port that a label, "serial0", is of; false for others. */
 static bool
@@ -41,25 +41,26 @@ static void
 write_serials(struct libspawn__tree *tree, const void *user)
 {
     const struct libspawn__json *chardevs = user;
-    char dir[PATH_SIZE];
     size_t i;
 
-    snprintf(dir, sizeof dir, "/local/domain/%" PRIu32 "/serial",
-             tree->domid);
     for (i = 0; i < libspawn__json_n_items(chardevs); i++) {
         const struct libspawn__json *one = libspawn__json_item(chardevs, i);
         const char *terminal = find_terminal(
             libspawn__json_string(libspawn__json_member(one, "filename")));
-        char name[PATH_SIZE];
+        const char *label =
+            libspawn__json_string(libspawn__json_member(one, "label"));
+        AUTO_FREE char *path = NULL;
         uint64_t number;
 
-        if (terminal &&
-            parse_label(
-                libspawn__json_string(libspawn__json_member(one, "label")),
-                &number)) {
-            snprintf(name, sizeof name, "%" PRIu64 "/tty", number);
-            libspawn__tree_put(tree, dir, name, terminal);
+        if (!terminal || !parse_label(label, &number)) {
+            continue;
         }
+        path = libspawn__path_serial_tty(tree->domid, (unsigned int)number);
+        if (!path) {
+            tree->rc = libspawn__fail_nomem(tree->err);
+            return;
+        }
+        libspawn__tree_put(tree, path, NULL, terminal);
     }
 }
 
@@ -81,10 +82,13 @@ static void
 write_vnc(struct libspawn__tree *tree, const void *user)
 {
     const struct vnc *vnc = user;
-    char dir[PATH_SIZE];
+    AUTO_FREE char *dir =
+        libspawn__path_new(LIBSPAWN__PATH_CONSOLE, tree->domid);
 
-    snprintf(dir, sizeof dir, "/local/domain/%" PRIu32 "/console",
-             tree->domid);
+    if (!dir) {
+        tree->rc = libspawn__fail_nomem(tree->err);
+        return;
+    }
     libspawn__tree_put(tree, dir, "vnc-listen", vnc->address);
     libspawn__tree_printf(tree, dir, "vnc-port", "%" PRIu64, vnc->port);
     if (vnc->password) {

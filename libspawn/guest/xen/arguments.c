@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "guest/xen/nic.h"
+#include "store/paths.h"
 
 /* ---- The program ------------------------------------------------------- */
 
@@ -224,6 +225,7 @@ static char *
 find_file(struct libspawn__xen *xen, const struct libspawn__xen_guest *guest,
           const struct libspawn__xen_disk *disk)
 {
+    AUTO_FREE char *backend = NULL;
     AUTO_FREE char *path = NULL;
     AUTO_FREE char *file = NULL;
 
@@ -232,9 +234,10 @@ find_file(struct libspawn__xen *xen, const struct libspawn__xen_guest *guest,
                    ? libspawn__args_escape(disk->config->target)
                    : NULL;
     }
-    path = libspawn__str_format("/local/domain/0/backend/vbd/%" PRIu32
-                                "/%" PRIu32 "/physical-device-path",
-                                guest->domid, disk->vdev.xen_id);
+    backend = libspawn__path_backend(0, "vbd", guest->domid,
+                                     disk->vdev.xen_id);
+    path = backend ? libspawn__str_format("%s/physical-device-path", backend)
+                   : NULL;
     if (!path ||
         libspawn__store_read(xen->store, NULL, path, &file, NULL, NULL)) {
         return NULL;

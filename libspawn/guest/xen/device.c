@@ -4,9 +4,10 @@
  */
 #include "guest/xen/device.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
+
+#include "store/paths.h"
 
 void
 libspawn__xen_device_dispose(struct libspawn__xen_device *device)
@@ -37,33 +38,6 @@ static bool
 is_first_console(const struct libspawn__xen_device *d)
 {
     return d->devid == 0 && strcmp(d->kind, "console") == 0;
-}
-
-char *
-libspawn__xen_device_front_path(const struct libspawn__xen_device *d)
-{
-    if (is_first_console(d)) {
-        return libspawn__str_format("/local/domain/%" PRIu32 "/console",
-                                    d->domid);
-    }
-    return libspawn__str_format(
-        "/local/domain/%" PRIu32 "/device/%s/%" PRIu32, d->domid, d->kind,
-        d->devid);
-}
-
-char *
-libspawn__xen_device_back_path(const struct libspawn__xen_device *d)
-{
-    return libspawn__str_format("/local/domain/0/backend/%s/%" PRIu32
-                                "/%" PRIu32,
-                                d->backend_kind, d->domid, d->devid);
-}
-
-char *
-libspawn__xen_device_own_path(const struct libspawn__xen_device *d)
-{
-    return libspawn__str_format("/libxl/%" PRIu32 "/device/%s/%" PRIu32,
-                                d->domid, d->kind, d->devid);
 }
 
 static void
@@ -103,9 +77,14 @@ void
 libspawn__xen_device_write(struct libspawn__tree *tree,
                            const struct libspawn__xen_device *d)
 {
-    AUTO_FREE char *front = libspawn__xen_device_front_path(d);
-    AUTO_FREE char *back = libspawn__xen_device_back_path(d);
-    AUTO_FREE char *own = libspawn__xen_device_own_path(d);
+    AUTO_FREE char *front =
+        is_first_console(d)
+            ? libspawn__path_new(LIBSPAWN__PATH_CONSOLE, d->domid)
+            : libspawn__path_frontend(d->domid, d->kind, d->devid);
+    AUTO_FREE char *back =
+        libspawn__path_backend(0, d->backend_kind, d->domid, d->devid);
+    AUTO_FREE char *own =
+        libspawn__path_libxl_device(d->domid, d->kind, d->devid);
 
     if (tree->rc) {
         return;

@@ -52,11 +52,6 @@ void libspawn__xen_device_add(struct libspawn__xen_device *device,
                               const char *format, ...)
     LIBSPAWN__PRINTF(4, 5);
 
-/* New paths, or NULL without memory. */
-char *libspawn__xen_device_front_path(const struct libspawn__xen_device *d);
-char *libspawn__xen_device_back_path(const struct libspawn__xen_device *d);
-char *libspawn__xen_device_own_path(const struct libspawn__xen_device *d);
-
 /* Writes the device's three directories, which must not exist. */
 void libspawn__xen_device_write(struct libspawn__tree *tree,
                                 const struct libspawn__xen_device *device);

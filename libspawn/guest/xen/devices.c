@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "guest/xen/nic.h"
 #include "guest/xen/script.h"
+#include "store/paths.h"
 
 #define BACKENDS "/local/domain/0/backend"
 
@@ -183,8 +184,7 @@ add_connect_job(struct libspawn__xen *xen, struct jobs *jobs, const char *kind,
         job->kind = strdup(kind);
         job->backend = libspawn__str_format("%s/%" PRIu32 "/%" PRIu32, kind,
                                             domid, devid);
-        dir = libspawn__str_format(BACKENDS "/%s/%" PRIu32 "/%" PRIu32, kind,
-                                   domid, devid);
+        dir = libspawn__path_backend(0, kind, domid, devid);
     }
     if (!job || !job->kind || !job->backend || !dir) {
         return libspawn__fail_nomem(err);

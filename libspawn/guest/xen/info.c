@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "store/paths.h"
 
 enum { PAGE_DOMAINS = 256 }; /* asked for in one call */
 
@@ -137,11 +138,9 @@ state_of(uint32_t flags)
 
 /* The value of a node, or NULL. */
 static char *
-read_node(struct libspawn__xen *xen, const char *dir, uint32_t domid,
-          const char *name)
+read_node(struct libspawn__xen *xen, enum libspawn__path node, uint32_t domid)
 {
-    AUTO_FREE char *path =
-        libspawn__str_format("%s/%" PRIu32 "/%s", dir, domid, name);
+    AUTO_FREE char *path = libspawn__path_new(node, domid);
     char *value = NULL;
 
     if (path) {
@@ -159,7 +158,7 @@ type_of(struct libspawn__xen *xen, const xc_domaininfo_t *domain)
     if (!(domain->flags & XEN_DOMINF_hvm_guest)) {
         return LIBSPAWN_GUEST_TYPE_PV;
     }
-    word = read_node(xen, "/libxl", domain->domain, "type");
+    word = read_node(xen, LIBSPAWN__PATH_LIBXL_TYPE, domain->domain);
     return libspawn__str_equal(word, "pvh") ? LIBSPAWN_GUEST_TYPE_PVH
                                             : LIBSPAWN_GUEST_TYPE_HVM;
 }
@@ -171,7 +170,7 @@ describe(struct libspawn__xen *xen, const xc_domaininfo_t *domain,
     uint64_t pages = domain->tot_pages + domain->outstanding_pages;
 
     info->domid = domain->domain;
-    info->name = read_node(xen, "/local/domain", domain->domain, "name");
+    info->name = read_node(xen, LIBSPAWN__PATH_DOMAIN_NAME, domain->domain);
     if (!info->name) {
         info->name = strdup("");
     }

@@ -6,31 +6,45 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/util.h"
 #include "guest/xen/device.h"
 #include "guest/xen/firmware.h"
 #include "guest/xen/nic.h"
+#include "store/paths.h"
 
-enum { PATH_SIZE = 64, CONSOLE_LIMIT = 1048576 };
+enum { NAME_SIZE = 64, CONSOLE_LIMIT = 1048576 };
 
-/* The directories of one guest. */
+/* The directories of one guest; NULL without memory. */
 struct dirs {
-    char domain[PATH_SIZE];
-    char vm[PATH_SIZE];
-    char own[PATH_SIZE];
-    char dm[PATH_SIZE];
+    char *domain;
+    char *vm; /* NULL: none is known */
+    char *own;
+    char *dm;
 };
 
 static void
-name_dirs(uint32_t domid, const char *uuid, struct dirs *dirs)
+dirs_dispose(struct dirs *dirs)
 {
-    snprintf(dirs->domain, PATH_SIZE, "/local/domain/%" PRIu32, domid);
-    snprintf(dirs->vm, PATH_SIZE, "/vm/%s", uuid);
-    snprintf(dirs->own, PATH_SIZE, "/libxl/%" PRIu32, domid);
-    snprintf(dirs->dm, PATH_SIZE, "/local/domain/0/device-model/%" PRIu32,
-             domid);
+    free(dirs->domain);
+    free(dirs->vm);
+    free(dirs->own);
+    free(dirs->dm);
+}
+
+/* False, and a failed tree, without memory. */
+static bool
+name_dirs(struct libspawn__tree *tree, struct dirs *dirs)
+{
+    dirs->domain = libspawn__path_new(LIBSPAWN__PATH_DOMAIN, tree->domid);
+    dirs->own = libspawn__path_new(LIBSPAWN__PATH_LIBXL, tree->domid);
+    dirs->dm = libspawn__path_new(LIBSPAWN__PATH_DM, tree->domid);
+    if (!dirs->domain || !dirs->own || !dirs->dm) {
+        tree->rc = libspawn__fail_nomem(tree->err);
+    }
+    return !tree->rc;
 }
 
 const char *
@@ -104,7 +118,7 @@ write_resources(struct libspawn__tree *tree,
     uint32_t i;
 
     for (i = 0; i < guest->n_vcpus_max; i++) {
-        char name[PATH_SIZE];
+        char name[NAME_SIZE];
 
         snprintf(name, sizeof name, "cpu/%" PRIu32 "/availability", i);
         libspawn__tree_put(tree, dir, name,
@@ -289,9 +303,13 @@ static void
 write_all(struct libspawn__tree *tree, const void *user)
 {
     const struct libspawn__xen_guest *guest = user;
-    struct dirs dirs;
+    AUTO(dirs_dispose) struct dirs dirs = { 0 };
 
-    name_dirs(guest->domid, guest->uuid, &dirs);
+    dirs.vm = libspawn__path_vm(guest->uuid);
+    if (!name_dirs(tree, &dirs) || !dirs.vm) {
+        tree->rc = libspawn__fail_nomem(tree->err);
+        return;
+    }
     write_basics(tree, guest, &dirs);
     write_resources(tree, guest, dirs.domain);
     if (guest->type == LIBSPAWN_GUEST_TYPE_HVM) {
@@ -324,11 +342,12 @@ libspawn__xen_nodes_introduce(struct libspawn__xen *xen,
 
 /* ---- Removal ----------------------------------------------------------- */
 
-/* The guest's path in /vm, when it looks like one. */
+/* The guest's path in /vm, when it looks like one; else NULL. */
 static char *
-read_vm(struct libspawn__tree *tree, const char *domain)
+read_vm(struct libspawn__tree *tree)
 {
-    AUTO_FREE char *path = libspawn__str_format("%s/vm", domain);
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, tree->domid);
     AUTO_FREE char *vm = NULL;
 
     if (!path || libspawn__store_read(tree->store, tree->txn, path, &vm, NULL,
@@ -341,14 +360,15 @@ read_vm(struct libspawn__tree *tree, const char *domain)
 static void
 remove_all(struct libspawn__tree *tree, const void *user)
 {
-    AUTO_FREE char *vm = NULL;
-    struct dirs dirs;
+    AUTO(dirs_dispose) struct dirs dirs = { 0 };
 
     (void)user;
-    name_dirs(tree->domid, "", &dirs);
-    vm = read_vm(tree, dirs.domain);
-    if (vm) {
-        libspawn__tree_remove(tree, vm);
+    if (!name_dirs(tree, &dirs)) {
+        return;
+    }
+    dirs.vm = read_vm(tree);
+    if (dirs.vm) {
+        libspawn__tree_remove(tree, dirs.vm);
     }
     remove_backends(tree);
     libspawn__tree_remove(tree, dirs.dm);

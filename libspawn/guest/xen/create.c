@@ -1,0 +1,358 @@
+/*
+ * The steps of a creation, in the order of the table at the end.
+ *
+ * What they learn is in a struct libspawn__xen_guest until the last of them
+ * is done; undoing needs no more than the domain's number.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dm/dm.h"
+#include "dm/vnc.h"
+#include "guest/create.h"
+#include "dm/vnc.h"
+#include "guest/xen/announce.h"
+#include "guest/xen/arguments.h"
+#include "guest/xen/devices.h"
+#include "guest/xen/domain.h"
+#include "guest/xen/files.h"
+#include "guest/xen/hypervisor.h"
+#include "guest/xen/image.h"
+#include "guest/xen/nodes.h"
+#include "guest/xen/prepare.h"
+#include "store/paths.h"
+
+static struct libspawn__xen *
+xen_of(const struct libspawn_create *create)
+{
+    return create->host->impl;
+}
+
+/* ---- Guest ------------------------------------------------------------- */
+
+static int
+forget_guest(struct libspawn_create *create)
+{
+    struct libspawn__xen_guest *guest = create->impl;
+
+    if (guest) {
+        libspawn__xen_guest_dispose(guest);
+        free(guest);
+        create->impl = NULL;
+    }
+    return 0;
+}
+
+static int
+examine(struct libspawn_create *create, struct libspawn_err *err)
+{
+    struct libspawn__xen_guest *guest = calloc(1, sizeof *guest);
+    int rc;
+
+    if (!guest) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__xen_guest_init(xen_of(create), create->config, create->uuid,
+                                  guest, err);
+    if (rc) {
+        free(guest);
+        return rc;
+    }
+    create->impl = guest;
+    return 0;
+}
+
+/* ---- Domain ------------------------------------------------------------ */
+
+static int
+destroy_domain(struct libspawn_create *create)
+{
+    libspawn__xen_domain_destroy(xen_of(create), create->domid, NULL);
+    return 0;
+}
+
+static int
+make_domain(struct libspawn_create *create, struct libspawn_err *err)
+{
+    struct libspawn__xen_guest *guest = create->impl;
+    int rc = libspawn__xen_domain_create(xen_of(create), guest, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = libspawn__create_set_domid(create, guest->domid, err);
+    if (rc) {
+        libspawn__xen_domain_destroy(xen_of(create), guest->domid, NULL);
+    }
+    return rc;
+}
+
+static int
+fill_domain(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int rc =
+        libspawn__xen_domain_prepare(xen_of(create), create->impl, err);
+
+    return rc ? rc
+              : libspawn__xen_image_build(xen_of(create), create->impl, err);
+}
+
+/* ---- Nodes and files --------------------------------------------------- */
+
+static int
+remove_nodes(struct libspawn_create *create)
+{
+    libspawn__xen_nodes_remove(xen_of(create), create->domid, NULL);
+    return 0;
+}
+
+static int
+write_nodes(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int rc = libspawn__xen_nodes_write(xen_of(create), create->impl, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = libspawn__xen_nodes_introduce(xen_of(create), create->impl, err);
+    if (rc) {
+        remove_nodes(create);
+    }
+    return rc;
+}
+
+static int
+remove_files(struct libspawn_create *create)
+{
+    libspawn__xen_files_remove(create->domid);
+    return 0;
+}
+
+static int
+write_files(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return libspawn__xen_files_write(create->impl, err);
+}
+
+/* ---- Devices ----------------------------------------------------------- */
+
+/* Undoes the nodes' effect on dom0's kernel too, so it stands with the first
+ * step behind them. */
+static int
+close_devices(struct libspawn_create *create)
+{
+    libspawn__xen_devices_close(xen_of(create), create->domid, NULL);
+    return 0;
+}
+
+static int
+connect_disks(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int rc = libspawn__xen_devices_connect_disks(xen_of(create), create->impl,
+                                                 err);
+
+    if (rc) {
+        close_devices(create);
+    }
+    return rc;
+}
+
+static int
+connect_nics(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return libspawn__xen_devices_connect_nics(xen_of(create), create->impl,
+                                              err);
+}
+
+/* ---- Device model ------------------------------------------------------ */
+
+static int
+fill_arguments(struct libspawn_create *create, struct libspawn_plan *plan,
+               struct libspawn_err *err)
+{
+    AUTO_ARGS struct libspawn__args args = { .config = create->config,
+                                             .domid = create->domid };
+    AUTO_FREE char *program = NULL;
+    size_t i;
+    int rc = libspawn__xen_dm_find_program(
+        xen_of(create), create->config->device_model_override, &program, err);
+
+    if (rc) {
+        return rc;
+    }
+    libspawn__args_add(&args, program);
+    libspawn__xen_dm_add_arguments(xen_of(create), create->impl, &args);
+    if (args.err.code) {
+        if (err) {
+            *err = args.err;
+        }
+        return args.err.code;
+    }
+    libspawn_plan_set_program(plan, program);
+    for (i = 0; i < args.argv.n_items; i++) {
+        libspawn_plan_add_arg(plan, args.argv.items[i]);
+    }
+    return 0;
+}
+
+static int
+fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
+          struct libspawn_err *err)
+{
+    const struct libspawn_guest_config *config = create->config;
+    AUTO_FREE char *log = libspawn__xen_files_log_path(config->name);
+    AUTO_FREE char *record =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
+    AUTO_FREE char *pid_node =
+        libspawn__path_new(LIBSPAWN__PATH_DM_PID, create->domid);
+
+    if (!log || !record || !pid_node) {
+        return libspawn__fail_nomem(err);
+    }
+    libspawn_plan_set_label(plan, "device model", config->name);
+    libspawn_plan_add_env(plan, "LC_ALL=C.UTF-8");
+    libspawn_plan_set_log(plan, log, 0, 0);
+    libspawn_plan_set_record(plan,
+                             libspawn__store_address(create->host->store),
+                             record);
+    libspawn_plan_add_pid_node(plan, pid_node);
+    if (config->start_timeout_ms) {
+        libspawn_plan_set_timeouts(plan, config->start_timeout_ms,
+                                   LIBSPAWN__DM_STOP_MS);
+    }
+    return fill_arguments(create, plan, err);
+}
+
+static int
+start_device_model(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FREE char *qmp_path = libspawn__xen_files_qmp_path(create->domid);
+    struct libspawn_plan *plan = libspawn_plan_new();
+    int rc;
+
+    if (plan && qmp_path) {
+        rc = fill_plan(create, plan, err);
+        if (!rc) {
+            rc = libspawn__create_start_dm(create, plan, qmp_path, err);
+        }
+    } else {
+        rc = libspawn__fail_nomem(err);
+    }
+    libspawn_plan_free(plan);
+    return rc;
+}
+
+/* ---- What the device model knows --------------------------------------- */
+
+/* Ends a step with an answer of the device model's.  When that is gone, its
+ * own end comes next and says why. */
+static void
+answered(struct libspawn_create *create, int rc,
+         const struct libspawn_err *err)
+{
+    if (!rc || err->code != LIBSPAWN_ERR_GONE) {
+        libspawn__create_step_done(create, rc ? err : NULL);
+    }
+}
+
+static void
+on_vnc(void *user, const struct libspawn__json *result,
+       const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+    struct libspawn_err late;
+    int rc;
+
+    if (err) {
+        answered(create, err->code, err);
+        return;
+    }
+    rc = libspawn__xen_announce_vnc(xen_of(create), create->domid, result,
+                                    create->config->vnc.password, &late);
+    answered(create, rc, &late);
+}
+
+static void
+on_chardevs(void *user, const struct libspawn__json *result,
+            const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+    struct libspawn_err late;
+    int rc;
+
+    if (err) {
+        answered(create, err->code, err);
+        return;
+    }
+    rc = libspawn__xen_announce_serials(xen_of(create), create->domid, result,
+                                        &late);
+    if (!rc) {
+        rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), "query-vnc",
+                                   NULL, -1, on_vnc, create, &late);
+    }
+    if (rc) {
+        answered(create, rc, &late);
+    }
+}
+
+static int
+announce(struct libspawn_create *create, struct libspawn_err *err)
+{
+    int rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm),
+                                   "query-chardev", NULL, -1, on_chardevs,
+                                   create, err);
+
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}
+
+static void
+on_password_set(void *user, const struct libspawn__json *result,
+                const struct libspawn_err *err)
+{
+    (void)result;
+    answered(user, err ? err->code : 0, err);
+}
+
+static int
+set_vnc_password(struct libspawn_create *create, struct libspawn_err *err)
+{
+    AUTO_FREE char *arguments = NULL;
+    int rc;
+
+    if (!create->config->vnc.password ||
+        create->config->vnc.enable == LIBSPAWN_CHOICE_NO) {
+        return 0;
+    }
+    arguments = libspawn__dm_vnc_password(create->config->vnc.password);
+    if (!arguments) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), "set_password",
+                               arguments, -1, on_password_set, create, err);
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}
+
+/* ---- All of it --------------------------------------------------------- */
+
+static int
+finish(struct libspawn_create *create, struct libspawn_err *err)
+{
+    (void)err;
+    return forget_guest(create);
+}
+
+const struct libspawn__step libspawn__xen_steps[] = {
+    { "looking at the host", examine, forget_guest },
+    { "making the domain", make_domain, destroy_domain },
+    { "loading its firmware", fill_domain, NULL },
+    { "writing its nodes", write_nodes, remove_nodes },
+    { "connecting its disks", connect_disks, close_devices },
+    { "storing its configuration", write_files, remove_files },
+    { "starting the device model", start_device_model,
+      libspawn__create_undo_dm },
+    { "announcing its consoles", announce, NULL },
+    { "setting the VNC password", set_vnc_password, NULL },
+    { "connecting its network", connect_nics, NULL },
+    { "finishing", finish, NULL },
+    { NULL, NULL, NULL },
+};

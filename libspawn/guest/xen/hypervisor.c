@@ -1,0 +1,342 @@
+#include "guest/xen/hypervisor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xen/hvm/params.h>
+
+#include "base/fd.h"
+#include "base/pidref.h"
+#include "dm/dm.h"
+#include "guest/create.h"
+#include "guest/intent.h"
+#include "guest/monitor.h"
+#include "guest/xen/console.h"
+#include "guest/xen/domain.h"
+#include "guest/xen/end.h"
+#include "guest/xen/files.h"
+#include "guest/xen/info.h"
+#include "proc/record.h"
+#include "proc/status.h"
+#include "store/paths.h"
+#include "store/provider.h"
+
+enum { CONFIG_MAX_SIZE = 1024 * 1024 };
+
+/* ---- Host -------------------------------------------------------------- */
+
+static int
+open_xen(struct libspawn_host *host, struct libspawn_err *err)
+{
+    struct libspawn__xen *xen;
+    int rc;
+
+    libspawn__store_register(&libspawn__store_xenstore_class);
+    rc = libspawn__store_open("xenstore:", &host->store, err);
+    if (!rc) {
+        rc = libspawn__xen_open(host->store, &xen, err);
+    }
+    if (!rc) {
+        host->impl = xen;
+    }
+    return rc;
+}
+
+static void
+close_xen(struct libspawn_host *host)
+{
+    libspawn__xen_close(host->impl);
+    host->impl = NULL;
+}
+
+/* ---- Ending ------------------------------------------------------------ */
+
+/* The creator may have died between the making of the domain and the note of
+ * its number; the domain then is known by its uuid alone. */
+static int
+abandon(struct libspawn_host *host, const struct libspawn__intent *intent,
+        struct libspawn_err *err)
+{
+    uint32_t domid = intent->domid;
+    int rc = 0;
+
+    if (!domid) {
+        rc = libspawn__xen_info_find_uuid(host->impl, intent->uuid, &domid,
+                                          err);
+    }
+    if (!rc) {
+        rc = libspawn__xen_end_guest(host->impl, domid, 0, err);
+    }
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* A creation that is under way is its creator's to end. */
+static int
+check_not_being_created(struct libspawn_host *host, uint32_t domid,
+                        struct libspawn_err *err)
+{
+    AUTO_INTENT struct libspawn__intent intent = { 0 };
+    char uuid[LIBSPAWN__XEN_UUID_SIZE];
+    xc_domaininfo_t info;
+
+    if (libspawn__xen_info_get(host->impl, domid, &info, NULL)) {
+        return 0; /* only nodes are left of it */
+    }
+    libspawn__xen_info_uuid(&info, uuid);
+    if (!libspawn__intent_read(host, uuid, &intent, NULL)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "guest '%s' is being created by process %d",
+                              intent.name, (int)intent.owner.pid);
+    }
+    return 0;
+}
+
+static int
+destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
+{
+    int rc = check_not_being_created(host, domid, err);
+
+    return rc ? rc
+              : libspawn__xen_end_guest(host->impl, domid,
+                                        LIBSPAWN__DM_STOP_MS, err);
+}
+
+/* ---- Listing ----------------------------------------------------------- */
+
+static void
+look_at_device_model(struct libspawn_host *host,
+                     struct libspawn_guest_info *info)
+{
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    char text[LIBSPAWN__STATUS_TEXT_SIZE];
+    struct libspawn__record record;
+
+    if (!path || libspawn__record_read(host->store, path, &record, NULL) ||
+        !libspawn__pidref_open(&record.child, &ref, NULL)) {
+        return; /* not ours, or alive */
+    }
+    info->state |= LIBSPAWN_GUEST_DM_DEAD;
+    libspawn__status_describe(record.state == LIBSPAWN__RECORD_EXITED &&
+                                  record.is_known,
+                              record.wait_status, text);
+    info->dm_end = strdup(text);
+}
+
+static int
+list(struct libspawn_host *host, struct libspawn_guest_info **list_r,
+     size_t *n_r, struct libspawn_err *err)
+{
+    int rc = libspawn__xen_info_list(host->impl, list_r, n_r, err);
+    size_t i;
+
+    for (i = 0; !rc && i < *n_r; i++) {
+        look_at_device_model(host, &(*list_r)[i]);
+    }
+    return rc;
+}
+
+/* ---- Running ----------------------------------------------------------- */
+
+static int
+release_cpus(struct libspawn_host *host, uint32_t domid,
+             struct libspawn_err *err)
+{
+    return libspawn__xen_domain_unpause(host->impl, domid, err);
+}
+
+static int
+pause_guest(struct libspawn_host *host, uint32_t domid,
+            struct libspawn_err *err)
+{
+    return libspawn__xen_domain_pause(host->impl, domid, err);
+}
+
+/* A device model that was told to stop has to go on too; one that is gone
+ * must not keep the guest from running into it. */
+static int
+unpause_guest(struct libspawn_host *host, uint32_t domid,
+              struct libspawn_err *err)
+{
+    (void)libspawn__monitor_run(host, domid, "cont", NULL, -1, NULL, NULL);
+    return libspawn__xen_domain_unpause(host->impl, domid, err);
+}
+
+/* Whether something in the guest listens to its node "control/shutdown": a PV
+ * guest's kernel always does, that of an HVM guest once it has told the
+ * hypervisor how to reach it. */
+static bool
+has_drivers(struct libspawn__xen *xen, uint32_t domid)
+{
+    xc_domaininfo_t info;
+    uint64_t callback = 0;
+
+    if (libspawn__xen_info_get(xen, domid, &info, NULL)) {
+        return false;
+    }
+    return !(info.flags & XEN_DOMINF_hvm_guest) ||
+           (xc_hvm_param_get(xen->xc, domid, HVM_PARAM_CALLBACK_IRQ,
+                             &callback) == 0 &&
+            callback != 0);
+}
+
+static int
+shut_down(struct libspawn_host *host, uint32_t domid, bool reboot,
+          struct libspawn_err *err)
+{
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_SHUTDOWN, domid);
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    if (has_drivers(host->impl, domid)) {
+        return libspawn__store_puts(host->store, NULL, path,
+                                    reboot ? "reboot" : "poweroff", err);
+    }
+    if (reboot) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "the guest has no Xen drivers, so it cannot be "
+                              "asked to reboot");
+    }
+    return libspawn__xen_domain_press_power(host->impl, domid, err);
+}
+
+static int
+open_console(struct libspawn_host *host, uint32_t domid, const char *kind,
+             unsigned int number, int *fd_r, struct libspawn_err *err)
+{
+    return libspawn__xen_console_open(host->impl, domid, kind, number, fd_r,
+                                      err);
+}
+
+/* ---- Files ------------------------------------------------------------- */
+
+static int
+find_userdata(struct libspawn_host *host, uint32_t domid,
+              char *(*name)(uint32_t domid, const char *uuid), char **path_r,
+              struct libspawn_err *err)
+{
+    char uuid[LIBSPAWN__XEN_UUID_SIZE];
+    xc_domaininfo_t info;
+    char *path;
+    int rc = libspawn__xen_info_get(host->impl, domid, &info, err);
+
+    if (rc) {
+        return rc;
+    }
+    libspawn__xen_info_uuid(&info, uuid);
+    path = name(domid, uuid);
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    *path_r = path;
+    return 0;
+}
+
+static int
+find_config(struct libspawn_host *host, uint32_t domid, char **path_r,
+            struct libspawn_err *err)
+{
+    return find_userdata(host, domid, libspawn__xen_files_config_path, path_r,
+                         err);
+}
+
+static int
+read_libxl_json(struct libspawn_host *host, uint32_t domid, char **json_r,
+                struct libspawn_err *err)
+{
+    AUTO_FREE char *path = NULL;
+    int rc = find_userdata(host, domid, libspawn__xen_files_stock_config_path,
+                           &path, err);
+
+    return rc ? rc
+              : libspawn__file_read(path, CONFIG_MAX_SIZE, json_r, NULL, err);
+}
+
+/* A guest that the stock tools made has theirs only. */
+static char *
+qmp_path(struct libspawn_host *host, uint32_t domid)
+{
+    AUTO_FREE char *own = libspawn__xen_files_qmp_path(domid);
+
+    (void)host;
+    if (own && access(own, F_OK) < 0) {
+        return libspawn__str_format(
+            LIBSPAWN__XEN_RUN_DIR "/qmp-libxl-%" PRIu32, domid);
+    }
+    return TAKE_PTR(own);
+}
+
+/* ---- Sweeping ---------------------------------------------------------- */
+
+/* Whether a guest of ours powered off and its configuration does not say that
+ * it is to be kept. */
+static bool
+has_powered_off(struct libspawn_host *host,
+                const struct libspawn_guest_info *info)
+{
+    AUTO_FREE char *record =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
+    AUTO_FREE char *value = NULL;
+    struct libspawn_guest_config config;
+    xc_domaininfo_t domain;
+    bool is_kept;
+
+    if (!(info->state & LIBSPAWN_GUEST_SHUTDOWN) || !record ||
+        libspawn__store_read(host->store, NULL, record, &value, NULL, NULL) ||
+        libspawn__xen_info_get(host->impl, info->domid, &domain, NULL) ||
+        ((domain.flags >> XEN_DOMINF_shutdownshift) &
+         XEN_DOMINF_shutdownmask) != SHUTDOWN_poweroff) {
+        return false;
+    }
+    libspawn_guest_config_init(&config);
+    is_kept = libspawn_guest_get_config(host, info->domid, &config, NULL) ||
+              (config.on_poweroff != LIBSPAWN_ACTION_DEFAULT &&
+               config.on_poweroff != LIBSPAWN_ACTION_DESTROY);
+    libspawn_guest_config_dispose(&config);
+    return !is_kept;
+}
+
+static int
+sweep(struct libspawn_host *host, struct libspawn_err *err)
+{
+    struct libspawn_guest_info *infos;
+    size_t n;
+    size_t i;
+    int rc = libspawn__xen_info_list(host->impl, &infos, &n, err);
+
+    if (rc) {
+        return rc;
+    }
+    for (i = 0; !rc && i < n; i++) {
+        if (has_powered_off(host, &infos[i])) {
+            rc = destroy(host, infos[i].domid, err);
+        }
+    }
+    libspawn_guest_list_free(infos, n);
+    return rc;
+}
+
+const struct libspawn__hypervisor libspawn__hypervisor_xen = {
+    .name = "xen",
+    .version = LIBSPAWN_VERSION,
+    .open = open_xen,
+    .close = close_xen,
+    .steps = libspawn__xen_steps,
+    .release_cpus = release_cpus,
+    .abandon = abandon,
+    .sweep = sweep,
+    .list = list,
+    .destroy = destroy,
+    .pause = pause_guest,
+    .unpause = unpause_guest,
+    .shutdown = shut_down,
+    .open_console = open_console,
+    .find_config = find_config,
+    .read_libxl_json = read_libxl_json,
+    .qmp_path = qmp_path,
+};

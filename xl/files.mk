@@ -1,0 +1,26 @@
+# xl.cfg to the typed configuration; tests link it too.
+XL_CFG_SOURCES := \
+  xl/cfg.c \
+  xl/cfg_combine.c \
+  xl/cfg_disk.c \
+  xl/cfg_keys.c \
+  xl/cfg_lex.c \
+  xl/cfg_nic.c \
+  xl/cfg_parse.c \
+  xl/cfg_part.c \
+  xl/cfg_set.c \
+  xl/cfg_unsupported.c
+
+PROGRAMS += $(BUILD)/bin/xl
+SOURCES_xl := \
+  $(XL_CFG_SOURCES) \
+  xl/common.c \
+  xl/console.c \
+  xl/create.c \
+  xl/list.c \
+  xl/main.c \
+  xl/paths.c \
+  xl/shutdown.c \
+  xl/simple.c \
+  xl/terminal.c
+LIBS_xl := $(LIBSPAWN_LIBS)

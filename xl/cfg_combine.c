@@ -133,44 +133,48 @@ combine_vga(const struct xl__cfg_reader *reader)
                                      reader->err);
 }
 
-/* ADDRESS or ADDRESS:DISPLAY; an IPv6 address has several colons, and stands
- * in brackets when a display follows. */
+/* Whether a display follows the last colon: not in an IPv6 address without
+ * brackets. */
+static bool
+has_display(const char *listen, const char *colon)
+{
+    return colon == strchr(listen, ':') ||
+           (*listen == '[' && colon[-1] == ']');
+}
+
+/* Divides ADDRESS:DISPLAY, which came from 'vnclisten' or from 'vfb'. */
 static int
 combine_vnc(const struct xl__cfg_reader *reader)
 {
     struct libspawn_vnc *vnc = &reader->config->vnc;
     const struct xl__cfg_setting *setting =
         xl__cfg_find(reader->cfg, "vnclisten");
-    AUTO_FREE char *listen = NULL;
+    char *colon = vnc->listen ? strrchr(vnc->listen, ':') : NULL;
     uint64_t display;
-    char *colon;
 
     if (!setting) {
+        setting = xl__cfg_find(reader->cfg, "vfb");
+    }
+    if (!setting || !colon || !has_display(vnc->listen, colon)) {
         return 0;
     }
-    listen = strdup(xl__cfg_text(&setting->value));
-    if (!listen) {
-        return libspawn__fail_nomem(reader->err);
+    if (libspawn__str_to_u64(colon + 1, 0, LIBSPAWN__VNC_DISPLAY_MAX, &display,
+                             NULL)) {
+        return xl__cfg_fail(reader->err, &setting->value.place,
+                            "'%.40s' is not the number of a VNC display",
+                            colon + 1);
     }
-    colon = strrchr(listen, ':');
-    if (colon && (colon == strchr(listen, ':') ||
-                  (*listen == '[' && colon[-1] == ']'))) {
-        if (libspawn__str_to_u64(colon + 1, 0, LIBSPAWN__VNC_DISPLAY_MAX,
-                                 &display, NULL)) {
-            return xl__cfg_fail(reader->err, &setting->value.place,
-                                "'%.40s' is not the number of a VNC display",
-                                colon + 1);
-        }
-        if (vnc->display && vnc->display != display) {
-            return xl__cfg_fail(reader->err, &setting->value.place,
-                                "'vnclisten' and 'vncdisplay' name different "
-                                "displays");
-        }
-        vnc->display = (uint32_t)display;
-        *colon = '\0';
+    if (vnc->display && vnc->display != display) {
+        return xl__cfg_fail(reader->err, &setting->value.place,
+                            "'vnclisten' and 'vncdisplay' name different "
+                            "displays");
     }
-    return libspawn__str_assign(&vnc->listen, *listen ? listen : NULL,
-                                reader->err);
+    vnc->display = (uint32_t)display;
+    *colon = '\0';
+    if (colon == vnc->listen) {
+        free(TAKE_PTR(vnc->listen));
+    }
+    return 0;
 }
 
 int

@@ -284,7 +284,7 @@ static const struct xl__cfg_key keys[] = {
       .max = INT64_MAX },
     CHOICE("vnc", vnc.enable),
     NUMBER("vncdisplay", u32, vnc.display, 0, LIBSPAWN__VNC_DISPLAY_MAX),
-    OTHER("vnclisten", xl__cfg_set_later),
+    STRING("vnclisten", vnc.listen),
     STRING("vncpasswd", vnc.password),
     CHOICE("vncunused", vnc.find_unused),
     CHOICE("xen_platform_pci", xen_platform_pci),
@@ -318,7 +318,8 @@ set_vfb_part(const struct xl__cfg_reader *reader,
              const struct xl__cfg_place *place)
 {
     static const char *const names[] = {
-        "keymap", "sdl", "vnc", "vncdisplay", "vncpasswd", "vncunused"
+        "keymap",    "sdl",       "vnc",      "vncdisplay",
+        "vnclisten", "vncpasswd", "vncunused"
     };
     struct xl__cfg_setting setting = { .key = part->name, .place = *place };
     const struct xl__cfg_key *key;
@@ -331,10 +332,6 @@ set_vfb_part(const struct xl__cfg_reader *reader,
             key = find_key(names[i]);
             return key ? key->set(reader, key, &setting) : 0;
         }
-    }
-    if (part->value && !strcmp(part->name, "vnclisten")) {
-        return libspawn__str_assign(&reader->config->vnc.listen, part->value,
-                                    reader->err);
     }
     if (part->value && !strcmp(part->name, "type")) {
         return 0; /* "vnc" or "sdl", which the other parts say too */

@@ -109,9 +109,8 @@ xl__one_guest(struct xl *xl, int argc, char *argv[], uint32_t *domid_r,
         return false;
     }
     if (argc - optind != 1) {
-        *status_r = xl__usage_error(xl, argc == optind
-                                            ? "which guest?"
-                                            : "too many arguments");
+        *status_r = xl__usage_error(xl, argc == optind ? "which guest?"
+                                                       : "too many arguments");
         return false;
     }
     *status_r = xl__open_host(xl);

@@ -25,7 +25,9 @@
 #include "xl/paths.h"
 #include "xl/terminal.h"
 
-enum { PROGRESS_INTERVAL_MS = 1000 };
+enum {
+    PROGRESS_INTERVAL_MS = 1000
+};
 
 /* What the command line asks for, and how far it is. */
 struct run {
@@ -61,8 +63,7 @@ print_json_result(const struct run *run, const struct libspawn_report *report,
                   const struct libspawn_err *err)
 {
     struct libspawn__json_writer *w = libspawn__json_writer_new(false);
-    AUTO_FREE char *report_json =
-        report ? libspawn_report_json(report) : NULL;
+    AUTO_FREE char *report_json = report ? libspawn_report_json(report) : NULL;
     struct libspawn__json *tree = NULL;
     AUTO_FREE char *text = NULL;
 
@@ -282,8 +283,7 @@ follow(struct run *run)
     if (run->has_viewer) {
         start_viewer(run);
     }
-    if (run->console_fd >= 0 &&
-        xl__terminal_attach(run->console_fd, &err)) {
+    if (run->console_fd >= 0 && xl__terminal_attach(run->console_fd, &err)) {
         return xl__fail(&err);
     }
     return XL__EXIT_OK;
@@ -331,7 +331,11 @@ load_config(struct run *run, char *overrides[], size_t n_overrides)
 
 /* ---- Options ----------------------------------------------------------- */
 
-enum { OPTION_JSON = 256, OPTION_TIMEOUT, OPTION_IGNORED };
+enum {
+    OPTION_JSON = 256,
+    OPTION_TIMEOUT,
+    OPTION_IGNORED
+};
 
 static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
@@ -355,10 +359,10 @@ take_option(struct run *run, int option)
 {
     struct libspawn_err err;
     bool *const flags[] = {
-        ['p'] = &run->is_paused,     ['c'] = &run->has_console,
-        ['V'] = &run->has_viewer,    ['A'] = &run->has_viewer,
-        ['n'] = &run->is_dry,        ['d'] = &run->is_debug,
-        ['q'] = &run->is_quiet,      [OPTION_JSON] = &run->as_json,
+        ['p'] = &run->is_paused,  ['c'] = &run->has_console,
+        ['V'] = &run->has_viewer, ['A'] = &run->has_viewer,
+        ['n'] = &run->is_dry,     ['d'] = &run->is_debug,
+        ['q'] = &run->is_quiet,   [OPTION_JSON] = &run->as_json,
     };
 
     if (option < (int)ARRAY_SIZE(flags) && flags[option]) {

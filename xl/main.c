@@ -14,7 +14,7 @@ const struct xl__command xl__commands[] = {
       "  -p, --paused          leave it paused\n"
       "  -c, --console         attach to its console\n"
       "  -V, --vncviewer       start a VNC viewer on its display\n"
-      "  -n, --dryrun          only check, and print the configuration as JSON\n"
+      "  -n, --dryrun          only check, and print it as JSON\n"
       "  -d, --debug           also print the configuration, to stderr\n"
       "  -f, --defconfig=FILE  the configuration file, as an option\n"
       "  -q, --quiet           no progress, no warnings\n"

@@ -32,9 +32,9 @@ is_off(struct xl *xl, uint32_t domid, bool *is_off_r, struct libspawn_err *err)
     *is_off_r = true;
     for (i = 0; i < n; i++) {
         if (list[i].domid == domid) {
-            *is_off_r = list[i].state & (LIBSPAWN_GUEST_SHUTDOWN |
-                                         LIBSPAWN_GUEST_DM_DEAD |
-                                         LIBSPAWN_GUEST_DYING);
+            *is_off_r = list[i].state &
+                        (LIBSPAWN_GUEST_SHUTDOWN | LIBSPAWN_GUEST_DM_DEAD |
+                         LIBSPAWN_GUEST_DYING);
         }
     }
     libspawn_guest_list_free(list, n);
@@ -44,7 +44,9 @@ is_off(struct xl *xl, uint32_t domid, bool *is_off_r, struct libspawn_err *err)
 static int
 wait_until_off(struct xl *xl, uint32_t domid, uint64_t timeout_s)
 {
-    enum { INTERVAL_MS = 100 };
+    enum {
+        INTERVAL_MS = 100
+    };
     int64_t until_ms = timeout_s ? libspawn__clock_now_ms() +
                                        (int64_t)timeout_s * 1000
                                  : LIBSPAWN__NEVER;

@@ -105,8 +105,8 @@ exec_viewer(struct libspawn_host *host, uint32_t domid,
         return rc;
     }
     execlp("vncviewer", "vncviewer", address, (char *)NULL);
-    fprintf(stderr,
-            "xl: no vncviewer is installed; the display is at %s\n", address);
+    fprintf(stderr, "xl: no vncviewer is installed; the display is at %s\n",
+            address);
     free(address);
     exit(XL__EXIT_FAILED);
 }

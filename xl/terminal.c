@@ -113,9 +113,9 @@ block_signals(void)
 int
 xl__terminal_attach(int console_fd, struct libspawn_err *err)
 {
-    struct pump pump = {
-        .console_fd = console_fd, .has_input = true, .is_open = true
-    };
+    struct pump pump = { .console_fd = console_fd,
+                         .has_input = true,
+                         .is_open = true };
     struct termios saved;
     struct termios raw;
     bool is_terminal = !tcgetattr(STDIN_FILENO, &saved);

@@ -142,7 +142,8 @@ libspawn__dir_make(const char *path, mode_t mode, struct libspawn_err *err)
     if (!copy) {
         return libspawn__fail_nomem(err);
     }
-    for (slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (slash = strchr(copy + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(copy, mode) < 0 && errno != EEXIST && errno != EROFS) {
             return libspawn__fail_errno(err, errno, "making directory '%s'",
@@ -169,7 +170,9 @@ remove_entry(const char *path, const struct stat *st, int type,
 int
 libspawn__dir_remove_tree(const char *path, struct libspawn_err *err)
 {
-    enum { MAX_OPEN_DIRECTORIES = 16 };
+    enum {
+        MAX_OPEN_DIRECTORIES = 16
+    };
 
     if (nftw(path, remove_entry, MAX_OPEN_DIRECTORIES,
              FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 &&

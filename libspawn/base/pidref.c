@@ -45,7 +45,10 @@ read_boot_id(char boot_id[LIBSPAWN__BOOT_ID_SIZE], struct libspawn_err *err)
 static bool
 parse_start_time(const char *stat, uint64_t *start_time_r)
 {
-    enum { FIRST_FIELD = 3, START_TIME_FIELD = 22 };
+    enum {
+        FIRST_FIELD = 3,
+        START_TIME_FIELD = 22
+    };
     const char *p = strrchr(stat, ')');
     int field;
 
@@ -126,8 +129,8 @@ libspawn__pidref_open(const struct libspawn__identity *id,
         strcmp(ref.id.boot_id, id->boot_id) != 0 ||
         ref.id.start_time != id->start_time ||
         !libspawn__pidref_is_alive(&ref)) {
-        return libspawn__fail(err, LIBSPAWN_ERR_GONE,
-                              "process %d is gone", (int)id->pid);
+        return libspawn__fail(err, LIBSPAWN_ERR_GONE, "process %d is gone",
+                              (int)id->pid);
     }
     *ref_r = ref;
     ref.fd = -1;
@@ -138,9 +141,8 @@ int
 libspawn__pidref_wait(const struct libspawn__pidref *ref, int timeout_ms,
                       struct libspawn_err *err)
 {
-    int64_t deadline = timeout_ms < 0
-                           ? LIBSPAWN__NEVER
-                           : libspawn__clock_now_ms() + timeout_ms;
+    int64_t deadline = timeout_ms < 0 ? LIBSPAWN__NEVER
+                                      : libspawn__clock_now_ms() + timeout_ms;
     struct pollfd pollfd = { .fd = ref->fd, .events = POLLIN };
 
     for (;;) {

@@ -75,10 +75,9 @@ libspawn__str_to_u64(const char *text, uint64_t min, uint64_t max,
                               "'%.40s' is not a number", text);
     }
     if (errno || value < min || value > max) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "%.40s is not within %llu and %llu", text,
-                              (unsigned long long)min,
-                              (unsigned long long)max);
+        return libspawn__fail(
+            err, LIBSPAWN_ERR_INVALID, "%.40s is not within %llu and %llu",
+            text, (unsigned long long)min, (unsigned long long)max);
     }
     *value_r = value;
     return 0;

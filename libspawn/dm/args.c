@@ -72,7 +72,7 @@ static const struct {
     const char *name;
     const char *qemu;
 } vga_cards[] = {
-    { "stdvga", "std" }, { "cirrus", "cirrus" }, { "qxl", "qxl" },
+    { "stdvga", "std" },    { "cirrus", "cirrus" }, { "qxl", "qxl" },
     { "virtio", "virtio" }, { "none", "none" },
 };
 

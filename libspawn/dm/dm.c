@@ -25,8 +25,8 @@ on_status(void *user, const struct libspawn__json *result,
 
     /* The end of the stream is explained by the child's own end, which comes
      * next; only an answer that says no is a reason of its own. */
-    if (!err && libspawn__json_string(
-                    libspawn__json_member(result, "status"))) {
+    if (!err &&
+        libspawn__json_string(libspawn__json_member(result, "status"))) {
         libspawn_child_set_stage(dm->child, "monitor answers");
         libspawn_child_confirm(dm->child);
     } else if (!err || err->code != LIBSPAWN_ERR_GONE) {
@@ -113,9 +113,9 @@ start(struct libspawn__dm *dm, struct libspawn_ctx *ctx,
       struct libspawn_plan *plan, const char *qmp_path,
       struct libspawn_err *err)
 {
-    const struct libspawn__qmp_callbacks callbacks = {
-        .ready = on_qmp_ready, .closed = on_qmp_closed, .user = dm
-    };
+    const struct libspawn__qmp_callbacks callbacks = { .ready = on_qmp_ready,
+                                                       .closed = on_qmp_closed,
+                                                       .user = dm };
     AUTO_FD int listener = -1;
     int fd = -1;
     int rc;

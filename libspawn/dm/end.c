@@ -3,7 +3,7 @@
 #include <signal.h>
 
 enum {
-    KILL_TIMEOUT_MS = 10000,   /* a process may hang in the kernel */
+    KILL_TIMEOUT_MS = 10000,  /* a process may hang in the kernel */
     WATCHER_TIMEOUT_MS = 5000 /* it also ends what the child left behind */
 };
 

@@ -138,43 +138,51 @@ check_memory(struct check *check)
     return 0;
 }
 
+/* Moves '*at' behind a number of at most five digits. */
+static bool
+skip_number(const char **at)
+{
+    size_t n = strspn(*at, "0123456789");
+
+    *at += n;
+    return n && n <= 5;
+}
+
+static bool
+skip_prefix(const char **at, const char *prefix)
+{
+    if (!libspawn__str_has_prefix(*at, prefix)) {
+        return false;
+    }
+    *at += strlen(prefix);
+    return true;
+}
+
+/* [^][node:|nodes:]NUMBER[-NUMBER], or "all" in place of the numbers unless
+ * it is excluded. */
+static bool
+skip_cpus(const char **at)
+{
+    bool excluded = skip_prefix(at, "^");
+
+    if (!skip_prefix(at, "node:")) {
+        skip_prefix(at, "nodes:");
+    }
+    if (!excluded && skip_prefix(at, "all")) {
+        return true;
+    }
+    return skip_number(at) && (!skip_prefix(at, "-") || skip_number(at));
+}
+
 bool
 libspawn__cpu_set_is_valid(const char *text)
 {
-    static const char digits[] = "0123456789";
-    const char *at = text;
-
-    for (;; at++) {
-        bool excluded = *at == '^';
-        size_t n;
-
-        at += excluded;
-        if (libspawn__str_has_prefix(at, "node:")) {
-            at += strlen("node:");
-        } else if (libspawn__str_has_prefix(at, "nodes:")) {
-            at += strlen("nodes:");
+    do {
+        if (!skip_cpus(&text)) {
+            return false;
         }
-        if (!excluded && libspawn__str_has_prefix(at, "all")) {
-            at += strlen("all");
-        } else {
-            n = strspn(at, digits);
-            if (!n || n > 5) {
-                return false;
-            }
-            at += n;
-            if (*at == '-') {
-                at++;
-                n = strspn(at, digits);
-                if (!n || n > 5) {
-                    return false;
-                }
-                at += n;
-            }
-        }
-        if (*at != ',') {
-            return !*at;
-        }
-    }
+    } while (skip_prefix(&text, ","));
+    return !*text;
 }
 
 static int
@@ -214,13 +222,16 @@ check_vcpus(struct check *check)
     return 0;
 }
 
-/* Firmware for such a guest is a kernel, too. */
+/* Firmware for such a guest is a kernel, too: pvgrub32 or pvgrub64. */
 static bool
-needs_kernel(const struct libspawn_guest_config *config)
+lacks_kernel(const struct libspawn_guest_config *config)
 {
+    const char *firmware = config->firmware;
+
     return (config->type == LIBSPAWN_GUEST_TYPE_PV ||
             config->type == LIBSPAWN_GUEST_TYPE_PVH) &&
-           !config->firmware;
+           !config->kernel && !config->bootloader &&
+           !(firmware && libspawn__str_has_prefix(firmware, "pvgrub"));
 }
 
 static int
@@ -230,7 +241,7 @@ check_boot(struct check *check)
     const char *boot = config->boot;
     size_t i;
 
-    if (needs_kernel(config) && !config->kernel && !config->bootloader) {
+    if (lacks_kernel(config)) {
         return FAIL(check, "type", 0,
                     "a guest of type pv or pvh needs a kernel or a "
                     "bootloader");

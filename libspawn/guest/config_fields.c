@@ -110,10 +110,14 @@ libspawn__words_find(const struct libspawn__words *words, const char *word,
 
 #define OWNER struct libspawn_disk
 static const struct libspawn__field disk_fields[] = {
-    FIELD(STRING, target),         WORD_FIELD(format, disk_format),
-    FIELD(STRING, vdev),           FIELD(BOOL, is_cdrom),
-    FIELD(BOOL, read_only),        FIELD(STRING, backendtype),
-    FIELD(STRING, script),         FIELD(CHOICE, discard),
+    FIELD(STRING, target),
+    WORD_FIELD(format, disk_format),
+    FIELD(STRING, vdev),
+    FIELD(BOOL, is_cdrom),
+    FIELD(BOOL, read_only),
+    FIELD(STRING, backendtype),
+    FIELD(STRING, script),
+    FIELD(CHOICE, discard),
     FIELD(CHOICE, direct_io_safe),
 };
 RECORD(disk, OWNER);
@@ -121,17 +125,25 @@ RECORD(disk, OWNER);
 
 #define OWNER struct libspawn_nic
 static const struct libspawn__field nic_fields[] = {
-    FIELD(STRING, mac),  FIELD(STRING, bridge),    FIELD(STRING, model),
-    FIELD(STRING, type), FIELD(STRING, script),    FIELD(STRING, vifname),
-    FIELD(STRING, ip),   WORD_FIELD(net, nic_net),
+    FIELD(STRING, mac),
+    FIELD(STRING, bridge),
+    FIELD(STRING, model),
+    FIELD(STRING, type),
+    FIELD(STRING, script),
+    FIELD(STRING, vifname),
+    FIELD(STRING, ip),
+    WORD_FIELD(net, nic_net),
 };
 RECORD(nic, OWNER);
 #undef OWNER
 
 #define OWNER struct libspawn_vnc
 static const struct libspawn__field vnc_fields[] = {
-    FIELD(CHOICE, enable),      FIELD(STRING, listen),   FIELD(U32, display),
-    FIELD(CHOICE, find_unused), FIELD(STRING, password),
+    FIELD(CHOICE, enable),
+    FIELD(STRING, listen),
+    FIELD(U32, display),
+    FIELD(CHOICE, find_unused),
+    FIELD(STRING, password),
 };
 RECORD(vnc, OWNER);
 #undef OWNER

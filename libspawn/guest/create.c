@@ -75,8 +75,8 @@ reserve_name(struct libspawn_create *create, struct libspawn_err *err)
     int rc = libspawn__host_lock(create->host, &lock, err);
 
     if (!rc) {
-        rc = libspawn__name_check_free(create->host, create->config->name,
-                                       err);
+        rc =
+            libspawn__name_check_free(create->host, create->config->name, err);
     }
     if (!rc) {
         rc = check_uuid_free(create, err);

@@ -22,12 +22,10 @@ libspawn__intent_write(struct libspawn_host *host,
     if (!path) {
         return libspawn__fail_nomem(err);
     }
-    return libspawn__store_printf(host->store, NULL, path, err,
-                                  "%d %" PRIu64 " %s %" PRIu32 " %s",
-                                  (int)intent->owner.pid,
-                                  intent->owner.start_time,
-                                  intent->owner.boot_id, intent->domid,
-                                  intent->name);
+    return libspawn__store_printf(
+        host->store, NULL, path, err, "%d %" PRIu64 " %s %" PRIu32 " %s",
+        (int)intent->owner.pid, intent->owner.start_time,
+        intent->owner.boot_id, intent->domid, intent->name);
 }
 
 int

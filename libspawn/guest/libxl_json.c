@@ -44,7 +44,6 @@ static const struct row c_info_rows[] = {
 
 static const struct row b_info_rows[] = {
     ROW("target_memkb", MIB_U64, memory_mib),
-    ROW("video_memkb", MIB_U32, videoram_mib),
     ROW("shadow_memkb", MIB_U32, shadow_memory_mib),
     ROW("rtc_timeoffset", SECONDS, rtc_timeoffset),
     ROW("localtime", CHOICE, localtime),
@@ -102,9 +101,12 @@ static const struct row disk_rows[] = {
 
 #define OWNER struct libspawn_nic
 static const struct row nic_rows[] = {
-    ROW("model", STRING, model),    ROW("mac", STRING, mac),
-    ROW("ip", STRING, ip),          ROW("bridge", STRING, bridge),
-    ROW("ifname", STRING, vifname), ROW("script", STRING, script),
+    ROW("model", STRING, model),
+    ROW("mac", STRING, mac),
+    ROW("ip", STRING, ip),
+    ROW("bridge", STRING, bridge),
+    ROW("ifname", STRING, vifname),
+    ROW("script", STRING, script),
 };
 #undef OWNER
 
@@ -300,6 +302,11 @@ put_b_info(struct libspawn__json_writer *writer,
     put_vcpus(writer, config);
     put_nonzero(writer, "max_memkb", max_memory * 1024);
     PUT_ROWS(writer, b_info_rows, config);
+    /* Stock calculates with it, and its default would count as -1. */
+    if (config->videoram_mib || config->type != LIBSPAWN_GUEST_TYPE_HVM) {
+        libspawn__json_put_integer(writer, "video_memkb",
+                                   (int64_t)config->videoram_mib * 1024);
+    }
     if (config->device_model_override) {
         put_text(writer, "device_model_version", "qemu_xen");
     }

@@ -17,7 +17,8 @@
 #include "wire/json.h"
 
 /* The text of the userdata file of a configuration that passed the check; the
- * caller frees it. */
+ * caller frees it.  It goes into the file with its NUL, because libxl reads
+ * the file as a string. */
 int libspawn__guest_config_to_libxl_json(
     const struct libspawn_guest_config *config, char **json_r,
     struct libspawn_err *err);

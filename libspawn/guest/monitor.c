@@ -11,7 +11,9 @@
 #include "guest/png/picture.h"
 #include "wire/qmp.h"
 
-enum { MONITOR_TIMEOUT_MS = 10000 }; /* what libxl allows a QMP command */
+enum {
+    MONITOR_TIMEOUT_MS = 10000
+}; /* what libxl allows a QMP command */
 
 static int
 open_session(struct libspawn_host *host, uint32_t domid,
@@ -52,7 +54,9 @@ libspawn__monitor_run(struct libspawn_host *host, uint32_t domid,
 
 /* ---- Screenshot -------------------------------------------------------- */
 
-enum { PICTURE_MAX_SIZE = 1024 * 1024 * 1024 };
+enum {
+    PICTURE_MAX_SIZE = 1024 * 1024 * 1024
+};
 
 /* QEMU writes into a descriptor that it is given, so it needs no right to any
  * directory and cannot be led astray by a name.  The set takes descriptors
@@ -76,8 +80,8 @@ dump_screen(struct libspawn__qmp_session *session, int fd, const char *format,
     if (!rc) {
         rc = libspawn__qmp_session_run(session, "screendump", arguments, -1,
                                        NULL, err);
-        libspawn__qmp_session_run(session, "remove-fd", "{\"fdset-id\":1}",
-                                  -1, NULL, NULL);
+        libspawn__qmp_session_run(session, "remove-fd", "{\"fdset-id\":1}", -1,
+                                  NULL, NULL);
     }
     return rc;
 }

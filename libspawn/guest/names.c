@@ -53,8 +53,8 @@ libspawn__name_find(struct libspawn_host *host, const char *name,
     size_t i;
     int rc;
 
-    rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS, &domids,
-                              err);
+    rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS,
+                              &domids, err);
     if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
         return rc;
     }

@@ -11,7 +11,9 @@
 #include "guest/monitor.h"
 #include "guest/names.h"
 
-enum { CONFIG_MAX_SIZE = 1024 * 1024 };
+enum {
+    CONFIG_MAX_SIZE = 1024 * 1024
+};
 
 /* ---- Finding ----------------------------------------------------------- */
 
@@ -24,8 +26,7 @@ libspawn_guest_find(struct libspawn_host *host, const char *name_or_domid,
     if (!libspawn__str_to_u64(name_or_domid, 0, UINT32_MAX - 1, &number,
                               NULL)) {
         AUTO_FREE char *name = NULL;
-        int rc =
-            libspawn_guest_get_name(host, (uint32_t)number, &name, err);
+        int rc = libspawn_guest_get_name(host, (uint32_t)number, &name, err);
 
         if (!rc) {
             *domid_r = (uint32_t)number;
@@ -144,8 +145,8 @@ libspawn_guest_get_vnc(struct libspawn_host *host, uint32_t domid,
     AUTO_JSON struct libspawn__json *vnc = NULL;
     const char *address;
     const char *port;
-    int rc = libspawn__monitor_run(host, domid, "query-vnc", NULL, -1, &vnc,
-                                   err);
+    int rc =
+        libspawn__monitor_run(host, domid, "query-vnc", NULL, -1, &vnc, err);
 
     if (rc) {
         return rc;

@@ -42,10 +42,10 @@ libspawn__plugin_open(const char *file, void **handle_r,
         }
         if (access(path, R_OK) == 0) {
             *handle_r = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            return *handle_r ? 0
-                             : libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
-                                              "loading '%s': %s", path,
-                                              dlerror());
+            return *handle_r
+                       ? 0
+                       : libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                                        "loading '%s': %s", path, dlerror());
         }
     }
     return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,

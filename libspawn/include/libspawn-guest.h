@@ -18,7 +18,7 @@ extern "C" {
  * "none".  Names follow xl.cfg(5).
  */
 enum libspawn_guest_type {
-    LIBSPAWN_GUEST_TYPE_DEFAULT, /* HVM where the hypervisor is QEMU, PV else */
+    LIBSPAWN_GUEST_TYPE_DEFAULT, /* HVM where QEMU is the guest, else PV */
     LIBSPAWN_GUEST_TYPE_HVM,
     LIBSPAWN_GUEST_TYPE_PVH,
     LIBSPAWN_GUEST_TYPE_PV
@@ -131,7 +131,7 @@ struct libspawn_guest_config {
     struct libspawn_vnc vnc;
     enum libspawn_choice sdl;
     char *keymap;
-    char *vga;             /* "stdvga", "cirrus", "qxl", "none"; NULL: cirrus */
+    char *vga;             /* "stdvga", "cirrus", ..., "none"; NULL: cirrus */
     uint32_t videoram_mib; /* 0: default */
     enum libspawn_choice usb;
     char **usbdevices; /* NULL terminated */

@@ -184,7 +184,8 @@ LIBSPAWN_EXPORT void libspawn_plan_ready_on_store(struct libspawn_plan *plan,
                                                   const char *value);
 LIBSPAWN_EXPORT void libspawn_plan_ready_on_notify(struct libspawn_plan *plan,
                                                    int child_fd);
-LIBSPAWN_EXPORT void libspawn_plan_ready_on_confirm(struct libspawn_plan *plan);
+LIBSPAWN_EXPORT void
+libspawn_plan_ready_on_confirm(struct libspawn_plan *plan);
 
 /* How long the start may take (default 60 s; 0: for ever), and how long the
  * child may take to end after SIGTERM before SIGKILL (default 10 s). */

@@ -16,7 +16,10 @@
 #include "base/auto.h"
 #include "base/clock.h"
 
-enum { EVENTS_PER_DISPATCH = 64, NO_SLOT = UINT32_MAX };
+enum {
+    EVENTS_PER_DISPATCH = 64,
+    NO_SLOT = UINT32_MAX
+};
 
 struct slot {
     struct libspawn__io *io; /* NULL: free */
@@ -387,9 +390,9 @@ libspawn__loop_dispatch(struct libspawn__loop *loop, struct libspawn_err *err)
     }
     n_events = epoll_wait(loop->epoll_fd, events, ARRAY_SIZE(events), 0);
     if (n_events < 0) {
-        return errno == EINTR ? 0
-                              : libspawn__fail_errno(err, errno,
-                                                     "fetching events");
+        return errno == EINTR
+                   ? 0
+                   : libspawn__fail_errno(err, errno, "fetching events");
     }
     loop->now_ms = libspawn__clock_now_ms();
     for (i = 0; i < n_events; i++) {

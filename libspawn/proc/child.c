@@ -26,7 +26,7 @@
 #include "wire/stream.h"
 
 enum {
-    ABORT_GRACE_MS = 1000, /* for a child that is not ready yet */
+    ABORT_GRACE_MS = 1000,   /* for a child that is not ready yet */
     WATCHER_SLACK_MS = 3000, /* what the watcher may need beyond the grace */
     RELEASE_TIMEOUT_MS = 5000
 };
@@ -51,7 +51,7 @@ struct libspawn_child {
     enum libspawn_end asked;
     uint32_t stop_ms;
 
-    unsigned int events;        /* set of 1 << enum libspawn_event to deliver */
+    unsigned int events; /* set of 1 << enum libspawn_event to deliver */
     struct libspawn__task deliver_task;
     bool *is_freed; /* set by libspawn_child_free during a callback */
 
@@ -132,16 +132,16 @@ close_watcher(struct libspawn_child *child)
 static void
 finish(struct libspawn_child *child)
 {
-    bool was_ready =
-        child->state == CHILD_READY || child->state == CHILD_RELEASED;
+    bool was_ready = child->state == CHILD_READY ||
+                     child->state == CHILD_RELEASED;
 
     child->state = CHILD_ENDED;
     libspawn__timer_cancel(&child->deadline);
     libspawn__timer_cancel(&child->backstop);
     libspawn__io_remove(&child->orphan_io);
     close_watcher(child);
-    post_event(child, was_ready ? LIBSPAWN_EVENT_EXITED
-                                : LIBSPAWN_EVENT_FAILED);
+    post_event(child,
+               was_ready ? LIBSPAWN_EVENT_EXITED : LIBSPAWN_EVENT_FAILED);
 }
 
 /* Asks for the end; 'why' is what the report will say, the first time. */
@@ -169,8 +169,7 @@ end_child(struct libspawn_child *child, enum libspawn_end why,
         /* A stopped process takes SIGTERM only when it goes on. */
         libspawn__pidref_signal(&child->ref, SIGCONT, NULL);
     }
-    libspawn__timer_set(&child->backstop,
-                        libspawn__clock_now_ms() + grace_ms);
+    libspawn__timer_set(&child->backstop, libspawn__clock_now_ms() + grace_ms);
 }
 
 static const char *
@@ -514,8 +513,8 @@ remember_nodes(struct libspawn_child *child, const struct libspawn_plan *plan,
                struct libspawn_err *err)
 {
     size_t i;
-    int rc = libspawn__str_assign(&child->store_address, plan->store_address,
-                                  err);
+    int rc =
+        libspawn__str_assign(&child->store_address, plan->store_address, err);
 
     if (!rc && plan->record_path) {
         rc = libspawn__strv_add(&child->nodes, plan->record_path, err);
@@ -636,8 +635,8 @@ libspawn_child_set_stage(struct libspawn_child *child, const char *stage)
 void
 libspawn_child_stop(struct libspawn_child *child)
 {
-    bool is_ready =
-        child->state == CHILD_READY || child->state == CHILD_RELEASED;
+    bool is_ready = child->state == CHILD_READY ||
+                    child->state == CHILD_RELEASED;
 
     end_child(child, is_ready ? LIBSPAWN_END_STOPPED : LIBSPAWN_END_ABORTED,
               is_ready ? child->stop_ms : ABORT_GRACE_MS);
@@ -648,9 +647,8 @@ libspawn_child_wait_ready(struct libspawn_child *child, int timeout_ms,
                           int (*check)(void *user), void *user,
                           struct libspawn_err *err)
 {
-    int64_t until_ms = timeout_ms < 0
-                           ? LIBSPAWN__NEVER
-                           : libspawn__clock_now_ms() + timeout_ms;
+    int64_t until_ms = timeout_ms < 0 ? LIBSPAWN__NEVER
+                                      : libspawn__clock_now_ms() + timeout_ms;
 
     for (;;) {
         int64_t left_ms = until_ms == LIBSPAWN__NEVER
@@ -729,8 +727,7 @@ libspawn_child_release(struct libspawn_child *child, enum libspawn_release how,
         return fail_release(child, LIBSPAWN_ERR_INVALID, "it is not ready",
                             err);
     } else if (child->watcher_fd < 0) {
-        return fail_release(child, LIBSPAWN_ERR_GONE, "its watcher died",
-                            err);
+        return fail_release(child, LIBSPAWN_ERR_GONE, "its watcher died", err);
     }
     return fail_release(child, LIBSPAWN_ERR_TIMEOUT,
                         "its watcher does not answer", err);

@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,45 +33,65 @@ forget_watcher(struct watcher *watcher)
 }
 
 /* Its status says nothing that its messages did not say before, so a caller
- * that reaps it first does no harm. */
+ * that reaps it first does no harm.  By its pidfd, since after that its number
+ * may belong to another child of the caller. */
 static void
 on_watcher_end(struct libspawn__io *io, uint32_t events)
 {
     struct watcher *watcher = CONTAINER_OF(io, struct watcher, io);
     const struct libspawn_ctx *ctx = watcher->ctx;
-    pid_t pid = watcher->ref.id.pid;
+    siginfo_t info;
     int status;
 
     (void)events;
     if (ctx->has_hooks && ctx->hooks.waitpid) {
-        ctx->hooks.waitpid(ctx->hooks.user, pid, &status);
+        ctx->hooks.waitpid(ctx->hooks.user, watcher->ref.id.pid, &status);
     } else {
-        waitpid(pid, &status, WNOHANG);
+        waitid(P_PIDFD, (id_t)watcher->ref.fd, &info, WEXITED | WNOHANG);
     }
     forget_watcher(watcher);
 }
 
+/* Everything that watching needs, before there is anything to watch: a child
+ * that cannot be watched would never be reaped.  'fd' is any open descriptor;
+ * a copy of it keeps the place of the pidfd. */
 static int
-watch_watcher(struct libspawn_ctx *ctx, pid_t pid, struct libspawn_err *err)
+new_watcher(struct libspawn_ctx *ctx, int fd, struct watcher **watcher_r,
+            struct libspawn_err *err)
 {
     struct watcher *watcher = calloc(1, sizeof *watcher);
-    int rc;
 
     if (!watcher) {
         return libspawn__fail_nomem(err);
     }
     watcher->ctx = ctx;
-    watcher->ref.fd = -1;
+    watcher->ref.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     libspawn__list_append(&ctx->watchers, &watcher->link);
-    rc = libspawn__pidref_from_pid(pid, &watcher->ref, err);
-    if (!rc) {
-        rc = libspawn__io_add(ctx->loop, &watcher->io, watcher->ref.fd,
-                              EPOLLIN, on_watcher_end, err);
-    }
-    if (rc) {
+    if (watcher->ref.fd < 0) {
+        int rc = libspawn__fail_errno(err, errno, "watching a process");
+
         forget_watcher(watcher);
+        return rc;
     }
-    return rc;
+    *watcher_r = watcher;
+    return 0;
+}
+
+static int
+watch_watcher(struct watcher *watcher, pid_t pid, struct libspawn_err *err)
+{
+    int rc = 0;
+
+    libspawn__pidref_dispose(&watcher->ref);
+    watcher->ref.id.pid = pid;
+    watcher->ref.fd = pidfd_open(pid, 0);
+    if (watcher->ref.fd < 0) {
+        rc = libspawn__fail_errno(err, errno, "watching process %d", (int)pid);
+    }
+    return rc ? rc
+              : libspawn__io_add(watcher->ctx->loop, &watcher->io,
+                                 watcher->ref.fd, EPOLLIN, on_watcher_end,
+                                 err);
 }
 
 /* ---- Starting a watcher ------------------------------------------------ */
@@ -135,7 +156,8 @@ find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
 static int
 add_file_actions(posix_spawn_file_actions_t *actions, int fd)
 {
-    int r = posix_spawn_file_actions_adddup2(actions, fd, LIBSPAWN__WATCHER_FD);
+    int r =
+        posix_spawn_file_actions_adddup2(actions, fd, LIBSPAWN__WATCHER_FD);
     int i;
 
     for (i = 0; !r && i < LIBSPAWN__WATCHER_FD; i++) {
@@ -164,10 +186,9 @@ set_attributes(posix_spawnattr_t *attributes)
         r = posix_spawnattr_setsigmask(attributes, &set);
     }
     if (!r) {
-        r = posix_spawnattr_setflags(attributes,
-                                     POSIX_SPAWN_SETSIGDEF |
-                                         POSIX_SPAWN_SETSIGMASK |
-                                         POSIX_SPAWN_SETSID);
+        r = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF |
+                                                     POSIX_SPAWN_SETSIGMASK |
+                                                     POSIX_SPAWN_SETSID);
     }
     return r;
 }
@@ -198,6 +219,21 @@ spawn_process(const char *path, char *const argv[], char *const envp[], int fd,
     return r;
 }
 
+/* EAGAIN means a limit of processes here, not that somebody is busy. */
+static int
+fail_spawn(struct libspawn_err *err, int sys_errno, const char *path)
+{
+    int rc = libspawn__fail_errno(err, sys_errno, "starting '%s'", path);
+
+    if (sys_errno == EAGAIN) {
+        rc = LIBSPAWN_ERR_LIMIT;
+        if (err) {
+            err->code = rc;
+        }
+    }
+    return rc;
+}
+
 int
 libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
                             const char *store_address, const char *title,
@@ -208,6 +244,7 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
     AUTO_FREE char *title_copy = strdup(title);
     char *argv[] = { name, title_copy, NULL };
     char *envp[] = { NULL };
+    struct watcher *watcher = NULL;
     pid_t pid;
     int rc;
     int r;
@@ -216,6 +253,9 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
         return libspawn__fail_nomem(err);
     }
     rc = find_watcher(ctx, store_address, &path, err);
+    if (!rc) {
+        rc = new_watcher(ctx, fd, &watcher, err);
+    }
     if (rc) {
         return rc;
     }
@@ -223,12 +263,17 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
             ? ctx->hooks.spawn(ctx->hooks.user, path, argv, envp, fd, &pid)
             : spawn_process(path, argv, envp, fd, &pid);
     if (r) {
-        return libspawn__fail_errno(err, r, "starting '%s'", path);
+        forget_watcher(watcher);
+        return fail_spawn(err, r, path);
     }
     *pid_r = pid;
-    /* When it cannot be watched it is not reaped by us; it ends by itself as
-     * soon as the caller closes the socket. */
-    return watch_watcher(ctx, pid, err);
+    rc = watch_watcher(watcher, pid, err);
+    if (rc) {
+        /* The kernel has no memory, or the caller reaped it already.  It ends
+         * by itself as soon as the caller closes the socket. */
+        forget_watcher(watcher);
+    }
+    return rc;
 }
 
 void
@@ -236,7 +281,7 @@ libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
 {
     struct libspawn__list *link;
 
-    LIST_FOR_EACH(link, &ctx->watchers) {
+    LIST_FOR_EACH (link, &ctx->watchers) {
         struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
 
         if (watcher->ref.id.pid == pid) {
@@ -284,8 +329,7 @@ libspawn_ctx_free(struct libspawn_ctx *ctx)
     }
     libspawn__children_orphan(&ctx->children);
     while (!libspawn__list_is_empty(&ctx->watchers)) {
-        forget_watcher(
-            CONTAINER_OF(ctx->watchers.next, struct watcher, link));
+        forget_watcher(CONTAINER_OF(ctx->watchers.next, struct watcher, link));
     }
     libspawn__loop_free(ctx->loop);
     free(ctx->watcher_path);

@@ -16,7 +16,9 @@
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
 
-enum { EXIT_NOT_EXECUTED = 126 };
+enum {
+    EXIT_NOT_EXECUTED = 126
+};
 
 static const char *const step_names[] = {
     [LIBSPAWN__EXEC_SESSION] = "session",
@@ -71,15 +73,12 @@ libspawn__exec_dispose(struct libspawn__exec *exec)
     close_fd(&exec->result_fds[1]);
 }
 
-/* ---- In the child ------------------------------------------------------ */
+/* ---- Signals ----------------------------------------------------------- */
 
-/* Every signal at its default: handlers do not survive exec, but a signal
- * that is ignored stays ignored, and so does the mask.
- *
- * By the system call itself: glibc's sigaction(3) refuses the two signals that
+/* By the system call itself: glibc's sigaction(3) refuses the two signals that
  * it uses inside, and its posix_spawn(3) leaves just these ignored. */
-static int
-reset_signals(void)
+int
+libspawn__exec_reset_signals(void)
 {
     /* The kernel's own structure, of at most this size: all zero is SIG_DFL
      * without flags. */
@@ -94,6 +93,8 @@ reset_signals(void)
     sigemptyset(&none);
     return sigprocmask(SIG_SETMASK, &none, NULL);
 }
+
+/* ---- In the child ------------------------------------------------------ */
 
 /* One move of a descriptor: 'from' is above all targets by then. */
 struct move {
@@ -113,8 +114,7 @@ list_moves(const struct libspawn__exec *exec, int null_fd, struct move *moves)
     size_t i;
 
     for (i = 0; i < plan->n_fds; i++) {
-        moves[n++] =
-            (struct move){ plan->fds[i].fd, plan->fds[i].child_fd };
+        moves[n++] = (struct move){ plan->fds[i].fd, plan->fds[i].child_fd };
     }
     if (exec->notify_fd >= 0) {
         moves[n++] = (struct move){ exec->notify_fd, (int)plan->notify_fd };
@@ -195,7 +195,7 @@ run_step(struct libspawn__exec *exec, enum libspawn__exec_step step)
     case LIBSPAWN__EXEC_SESSION:
         return setsid() < 0 ? -1 : 0;
     case LIBSPAWN__EXEC_SIGNALS:
-        return reset_signals();
+        return libspawn__exec_reset_signals();
     case LIBSPAWN__EXEC_DIRECTORY:
         return chdir(plan->directory ? plan->directory : "/");
     case LIBSPAWN__EXEC_DESCRIPTORS:
@@ -255,8 +255,8 @@ libspawn__exec_read_result(struct libspawn__exec *exec,
                            struct libspawn__exec_result *result_r)
 {
     struct libspawn__exec_result result;
-    ssize_t n = libspawn__fd_read_full(exec->result_fds[0], &result,
-                                       sizeof result);
+    ssize_t n =
+        libspawn__fd_read_full(exec->result_fds[0], &result, sizeof result);
 
     close_fd(&exec->result_fds[0]);
     if (n != (ssize_t)sizeof result) {

@@ -58,6 +58,10 @@ void libspawn__exec_dispose(struct libspawn__exec *exec);
 __attribute__((noreturn)) void
 libspawn__exec_child(struct libspawn__exec *exec);
 
+/* Every signal at its default and none blocked: handlers do not survive exec,
+ * but a signal that is ignored stays ignored, and so does the mask. */
+int libspawn__exec_reset_signals(void);
+
 /* In the parent, after the fork: closes the child's ends. */
 void libspawn__exec_in_parent(struct libspawn__exec *exec);
 

@@ -8,27 +8,42 @@
 
 #include "base/auto.h"
 #include "base/fd.h"
+#include "base/utf8.h"
 #include "base/util.h"
 #include "proc/protocol.h"
 
-enum { RING_SIZE = LIBSPAWN__TAIL_SIZE, LOG_MODE = 0640 };
+enum {
+    RING_SIZE = LIBSPAWN__TAIL_SIZE,
+    LOG_MODE = 0640
+};
 
-/* PATH.n-1 becomes PATH.n, ..., PATH becomes PATH.1. */
+static void
+name_generation(const struct libspawn__log *log, unsigned int n,
+                char path[PATH_MAX])
+{
+    if (n) {
+        snprintf(path, PATH_MAX, "%s.%u", log->path, n);
+    } else {
+        snprintf(path, PATH_MAX, "%s", log->path);
+    }
+}
+
+/* PATH.n-1 becomes PATH.n, ..., PATH becomes PATH.1, where PATH.n is the first
+ * that is missing, or the last that is kept. */
 static void
 shift_generations(const struct libspawn__log *log)
 {
     char from[PATH_MAX];
     char to[PATH_MAX];
-    unsigned int n;
+    unsigned int n = 0;
 
-    for (n = log->n_old; n >= 1; n--) {
-        if (n == 1) {
-            snprintf(from, sizeof from, "%s", log->path);
-        } else {
-            snprintf(from, sizeof from, "%s.%u", log->path, n - 1);
-        }
-        snprintf(to, sizeof to, "%s.%u", log->path, n);
-        /* A missing generation is the ordinary case. */
+    do {
+        name_generation(log, ++n, to);
+    } while (n < log->n_old && !access(to, F_OK));
+    for (; n >= 1; n--) {
+        name_generation(log, n - 1, from);
+        name_generation(log, n, to);
+        /* What cannot be renamed is lost, which is better than to stop. */
         rename(from, to);
     }
 }
@@ -56,9 +71,9 @@ libspawn__log_open(struct libspawn__log *log, const char *path,
 {
     int r;
 
-    *log = (struct libspawn__log){
-        .max_size = max_size, .n_old = n_old, .fd = -1
-    };
+    *log = (struct libspawn__log){ .max_size = MAX(max_size, 1),
+                                   .n_old = n_old,
+                                   .fd = -1 };
     log->ring = malloc(RING_SIZE);
     if (!log->ring) {
         return libspawn__fail_nomem(err);
@@ -114,17 +129,20 @@ void
 libspawn__log_write(struct libspawn__log *log, const char *bytes, size_t size)
 {
     write_ring(log, bytes, size);
-    if (!log->path) {
-        return;
-    }
-    if (log->fd < 0 || log->size + size > log->max_size) {
-        libspawn__auto_close(&log->fd);
-        if (open_file(log) < 0) {
-            return; /* tried again with the next bytes */
+    while (log->path && size) {
+        size_t n = (size_t)MIN((uint64_t)size, log->max_size);
+
+        if (log->fd < 0 || log->size + n > log->max_size) {
+            libspawn__auto_close(&log->fd);
+            if (open_file(log) < 0) {
+                return; /* tried again with the next bytes */
+            }
         }
-    }
-    if (!libspawn__fd_write_full(log->fd, bytes, size)) {
-        log->size += size;
+        if (!libspawn__fd_write_full(log->fd, bytes, n)) {
+            log->size += n;
+        }
+        bytes += n;
+        size -= n;
     }
 }
 
@@ -171,11 +189,43 @@ find_last_lines(const char *text, size_t size, size_t max_size)
     return i;
 }
 
-static char
-printable(char c)
+/* How many bytes from 'text' on are one printable character; 0: none. */
+static size_t
+printable_size(const char *text, size_t size)
 {
-    return (c >= ' ' && c != 0x7f) || c == '\n' || c == '\t' || c < 0 ? c
-                                                                     : '?';
+    unsigned char first = (unsigned char)text[0];
+    size_t n = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    if (first < ' ') {
+        return first == '\n' || first == '\t';
+    }
+    if (first == 0x7f || n > size || libspawn__utf8_prefix(text, n) != n) {
+        return 0;
+    }
+    /* U+0080 to U+009F: control characters, as those below the blank. */
+    return first == 0xc2 && (unsigned char)text[1] < 0xa0 ? 0 : n;
+}
+
+/* A terminal shows what comes out of this, and does nothing else. */
+static size_t
+copy_printable(char *to, const char *from, size_t size)
+{
+    size_t n = 0;
+    size_t i = 0;
+
+    while (i < size) {
+        size_t n_bytes = printable_size(from + i, size - i);
+
+        if (n_bytes) {
+            memcpy(to + n, from + i, n_bytes);
+        } else {
+            to[n] = '?';
+            n_bytes = 1;
+        }
+        n += n_bytes;
+        i += n_bytes;
+    }
+    return n;
 }
 
 size_t
@@ -185,11 +235,8 @@ libspawn__log_copy_tail(const struct libspawn__log *log, char *buffer,
     char text[RING_SIZE];
     size_t text_size = unroll_ring(log, text);
     size_t begin = find_last_lines(text, text_size, size - 2);
-    size_t n = 0;
+    size_t n = copy_printable(buffer, text + begin, text_size - begin);
 
-    while (begin < text_size) {
-        buffer[n++] = printable(text[begin++]);
-    }
     if (n && buffer[n - 1] != '\n') {
         buffer[n++] = '\n';
     }

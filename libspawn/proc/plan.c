@@ -358,8 +358,7 @@ pack_field(struct libspawn__buf *buf, const struct field *field,
         break;
     case STRINGS:
         for (i = 0; i < list->n_items; i++) {
-            pack_item(buf, field->tag, list->items[i],
-                      strlen(list->items[i]));
+            pack_item(buf, field->tag, list->items[i], strlen(list->items[i]));
         }
         break;
     case NUMBER:
@@ -399,9 +398,9 @@ libspawn__plan_pack(const struct libspawn_plan *plan, int *memfd_r,
         return libspawn__fail_errno(err, errno, "making a memory file");
     }
     r = libspawn__fd_write_full(memfd, buf.data, buf.size);
-    if (!r && fcntl(memfd, F_ADD_SEALS,
-                    F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW |
-                        F_SEAL_WRITE) < 0) {
+    if (!r &&
+        fcntl(memfd, F_ADD_SEALS,
+              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) {
         r = -errno;
     }
     if (r) {

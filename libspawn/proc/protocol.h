@@ -23,10 +23,16 @@
 
 #include <stdint.h>
 
-enum { LIBSPAWN__WATCHER_VERSION = 1, LIBSPAWN__WATCHER_FD = 3 };
+enum {
+    LIBSPAWN__WATCHER_VERSION = 1,
+    LIBSPAWN__WATCHER_FD = 3
+};
 
 /* Lines of the log that travel with ENDED and FAILED. */
-enum { LIBSPAWN__TAIL_LINES = 20, LIBSPAWN__TAIL_SIZE = 8192 };
+enum {
+    LIBSPAWN__TAIL_LINES = 20,
+    LIBSPAWN__TAIL_SIZE = 8192
+};
 
 enum libspawn__watcher_type {
     /* from the caller */
@@ -59,11 +65,11 @@ struct libspawn__watcher_message {
             uint64_t start_time;
         } held;
         struct {
-            int32_t code;      /* enum libspawn_code */
+            int32_t code; /* enum libspawn_code */
             int32_t sys_errno;
-            uint32_t no_exec;  /* a step of the child failed, not of ours */
+            uint32_t no_exec; /* a step of the child failed, not of ours */
             char step[20];
-            char text[512];    /* one sentence */
+            char text[512]; /* one sentence */
         } failed;
         struct {
             int32_t wait_status; /* as of wait(2) */

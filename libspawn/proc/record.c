@@ -12,7 +12,10 @@ static const char *const state_names[] = {
 };
 
 /* Everything but the state is a number or an identity. */
-enum kind { IDENTITY, NUMBER };
+enum kind {
+    IDENTITY,
+    NUMBER
+};
 
 static const struct key {
     const char *name;
@@ -20,7 +23,9 @@ static const struct key {
     size_t offset;
 } keys[] = {
 #define KEY(NAME, KIND, MEMBER)                                               \
-    { NAME, KIND, offsetof(struct libspawn__record, MEMBER) }
+    {                                                                         \
+        NAME, KIND, offsetof(struct libspawn__record, MEMBER)                 \
+    }
     KEY("child", IDENTITY, child),
     KEY("watcher", IDENTITY, watcher),
     KEY("caller", IDENTITY, caller),
@@ -70,16 +75,27 @@ libspawn__record_write(struct libspawn__store *store, const char *path,
 static bool
 parse_identity(const char *text, struct libspawn__identity *id_r)
 {
-    struct libspawn__identity id;
-    char rest;
-    int pid;
+    struct libspawn__identity id = { .pid = 0 };
+    AUTO_FREE char *copy = strdup(text);
+    char *save = NULL;
+    const char *word = copy ? strtok_r(copy, " ", &save) : NULL;
+    uint64_t pid;
 
-    if (sscanf(text, "%d %" SCNu64 " %36s %c", &pid, &id.start_time,
-               id.boot_id, &rest) != 3 ||
-        pid <= 0 || strlen(id.boot_id) != LIBSPAWN__BOOT_ID_SIZE - 1) {
+    if (!word || libspawn__str_to_u64(word, 1, INT32_MAX, &pid, NULL)) {
         return false;
     }
-    id.pid = pid;
+    word = strtok_r(NULL, " ", &save);
+    if (!word ||
+        libspawn__str_to_u64(word, 0, UINT64_MAX, &id.start_time, NULL)) {
+        return false;
+    }
+    word = strtok_r(NULL, " ", &save);
+    if (!word || strlen(word) != LIBSPAWN__BOOT_ID_SIZE - 1 ||
+        strtok_r(NULL, " ", &save)) {
+        return false;
+    }
+    memcpy(id.boot_id, word, LIBSPAWN__BOOT_ID_SIZE);
+    id.pid = (pid_t)pid;
     *id_r = id;
     return true;
 }

@@ -99,10 +99,8 @@ libspawn__dir_op_apply(const struct libspawn__dir *dir,
         return libspawn__dir_perms_set(dir, op->path, op->bytes, op->size,
                                        err);
     }
-    return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                          "the journal of the store '%s' has an unknown "
-                          "kind of change",
-                          dir->path);
+    return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                          "an unknown kind of change");
 }
 
 /* ---- The file ---------------------------------------------------------- */
@@ -132,7 +130,8 @@ unpack_one(char **p, const char *end, struct libspawn__dir_op *op_r)
     char *blank = path < end ? strchr(path, ' ') : NULL;
     char *bytes;
 
-    if (!blank || path[0] != '/' || blank - path > LIBSPAWN__STORE_PATH_MAX) {
+    if (!blank || !strchr("wmrp", **p) || path[0] != '/' ||
+        blank - path > LIBSPAWN__STORE_PATH_MAX) {
         return false;
     }
     op_r->kind = (unsigned char)**p;

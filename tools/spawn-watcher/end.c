@@ -18,7 +18,9 @@
 void
 watcher_read_output(struct watcher *w)
 {
-    enum { READS_PER_TURN = 16 }; /* a noisy child must not starve the rest */
+    enum {
+        READS_PER_TURN = 16
+    }; /* a noisy child must not starve the rest */
     char bytes[16384];
     int i;
 
@@ -71,7 +73,10 @@ kill_remaining_children(void)
 static void
 end_descendants(void)
 {
-    enum { ROUNDS = 200, ROUND_MS = 10 };
+    enum {
+        ROUNDS = 200,
+        ROUND_MS = 10
+    };
     const struct timespec round = { 0, ROUND_MS * 1000000 };
     sigset_t sigchld;
     int i;
@@ -164,9 +169,8 @@ report_end(struct watcher *w)
         message.u.ended.wait_status = w->record.wait_status;
         message.u.ended.pending = w->pending;
         message.u.ended.lived_ms =
-            w->executed_at_ms
-                ? libspawn__clock_now_ms() - w->executed_at_ms
-                : 0;
+            w->executed_at_ms ? libspawn__clock_now_ms() - w->executed_at_ms
+                              : 0;
     }
     message.tail_size = (uint32_t)libspawn__log_copy_tail(
         &w->log, message.tail, sizeof message.tail);

@@ -16,7 +16,10 @@
 #include "base/fd.h"
 #include "wire/stream.h"
 
-enum { ABORT_GRACE_MS = 1000, EXIT_USAGE = 2 };
+enum {
+    ABORT_GRACE_MS = 1000,
+    EXIT_USAGE = 2
+};
 
 void
 watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
@@ -182,6 +185,18 @@ identify(struct watcher *w, struct libspawn_err *err)
     return rc;
 }
 
+/* A caller's spawn hook may leave us anything: descriptors that would stay
+ * open for the life of the child, or a SIGCHLD that is ignored. */
+static void
+tidy_up(void)
+{
+    close_range(LIBSPAWN__WATCHER_FD + 1, ~0U, 0);
+    libspawn__exec_reset_signals();
+    signal(SIGPIPE, SIG_IGN);
+    /* What the child leaves behind comes to us and not to init. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
 static int
 set_up(struct watcher *w, struct libspawn_err *err)
 {
@@ -190,9 +205,7 @@ set_up(struct watcher *w, struct libspawn_err *err)
     w->caller_fd = LIBSPAWN__WATCHER_FD;
     w->sigchld_fd = w->output_fd = w->notify_fd = w->child.fd = w->log.fd = -1;
     libspawn__plan_init(&w->plan);
-    /* What the child leaves behind comes to us and not to init. */
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    signal(SIGPIPE, SIG_IGN);
+    tidy_up();
 
     rc = libspawn__loop_new(&w->loop, err);
     if (!rc) {

@@ -223,9 +223,8 @@ write_records(struct watcher *w, struct libspawn_err *err)
                                     err);
     }
     for (i = 0; !rc && i < w->plan.pid_nodes.n_items; i++) {
-        rc = libspawn__store_printf(w->store, NULL,
-                                    w->plan.pid_nodes.items[i], err, "%d",
-                                    (int)w->child.id.pid);
+        rc = libspawn__store_printf(w->store, NULL, w->plan.pid_nodes.items[i],
+                                    err, "%d", (int)w->child.id.pid);
     }
     return rc;
 }

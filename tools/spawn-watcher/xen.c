@@ -3,8 +3,7 @@
  */
 #include "store/provider.h"
 
-static void __attribute__((constructor))
-register_xenstore(void)
+static void __attribute__((constructor)) register_xenstore(void)
 {
     libspawn__store_register(&libspawn__store_xenstore_class);
 }

@@ -9,7 +9,11 @@
 
 #include "base/auto.h"
 
-enum { SIDE_MAX = 16384, HEAD_MAX = 64, BYTES_PER_PIXEL = 3 };
+enum {
+    SIDE_MAX = 16384,
+    HEAD_MAX = 64,
+    BYTES_PER_PIXEL = 3
+};
 
 /* "P6 WIDTH HEIGHT 255" and one white space; QEMU writes no comments. */
 static int
@@ -55,10 +59,9 @@ libspawn__picture_write_png(const char *ppm, size_t size, int fd,
     copy = -1; /* the stream's now */
     if (!png_image_write_to_stdio(&image, file, 0, ppm + offset, 0, NULL) ||
         fflush(file)) {
-        return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
-                              "writing the picture: %s",
-                              image.message[0] ? image.message
-                                               : "the file is not writable");
+        return libspawn__fail(
+            err, LIBSPAWN_ERR_SYSTEM, "writing the picture: %s",
+            image.message[0] ? image.message : "the file is not writable");
     }
     return 0;
 }

@@ -17,9 +17,8 @@ has_kvm(void)
     AUTO_FREE char *cpuinfo = NULL;
     AUTO_FD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-    if (fd < 0 ||
-        libspawn__file_read("/proc/cpuinfo", 4 * 1024 * 1024, &cpuinfo, NULL,
-                            NULL)) {
+    if (fd < 0 || libspawn__file_read("/proc/cpuinfo", 4 * 1024 * 1024,
+                                      &cpuinfo, NULL, NULL)) {
         return false;
     }
     return strstr(cpuinfo, " vmx ") || strstr(cpuinfo, " svm ");
@@ -33,13 +32,10 @@ machine(struct libspawn__args *args)
     bool use_kvm = accel == LIBSPAWN_ACCEL_KVM ||
                    (accel == LIBSPAWN_ACCEL_DEFAULT && has_kvm());
 
-    libspawn__args_option(args, "-machine", "pc,dump-guest-core=off%s%s",
-                          args->config->acpi == LIBSPAWN_CHOICE_NO
-                              ? ",acpi=off"
-                              : "",
-                          args->config->hpet == LIBSPAWN_CHOICE_NO
-                              ? ",hpet=off"
-                              : "");
+    libspawn__args_option(
+        args, "-machine", "pc,dump-guest-core=off%s%s",
+        args->config->acpi == LIBSPAWN_CHOICE_NO ? ",acpi=off" : "",
+        args->config->hpet == LIBSPAWN_CHOICE_NO ? ",hpet=off" : "");
     libspawn__args_option(args, "-accel", "%s", use_kvm ? "kvm" : "tcg");
     if (use_kvm) {
         libspawn__args_option(args, "-cpu", "host");
@@ -159,8 +155,8 @@ add_nic(struct libspawn__args *args, const struct libspawn_nic *nic,
 {
     const char *model = nic->model ? nic->model : "e1000";
     AUTO_FREE char *escaped = libspawn__args_escape(model);
-    AUTO_FREE char *ifname =
-        nic->vifname ? libspawn__args_escape(nic->vifname) : NULL;
+    AUTO_FREE char *ifname = nic->vifname ? libspawn__args_escape(nic->vifname)
+                                          : NULL;
 
     if (nic->net == LIBSPAWN_NIC_NET_TAP ||
         (nic->net == LIBSPAWN_NIC_NET_DEFAULT && nic->bridge)) {
@@ -212,10 +208,19 @@ actions(struct libspawn__args *args)
 }
 
 static libspawn__args_group *const groups[] = {
-    libspawn__args_base,    machine, memory_and_cpus,     disks,
-    libspawn__args_boot,    nics,    libspawn__args_serials,
-    libspawn__args_display, actions, libspawn__args_usb,
-    libspawn__args_sound,   libspawn__args_clock, libspawn__args_user,
+    libspawn__args_base,
+    machine,
+    memory_and_cpus,
+    disks,
+    libspawn__args_boot,
+    nics,
+    libspawn__args_serials,
+    libspawn__args_display,
+    actions,
+    libspawn__args_usb,
+    libspawn__args_sound,
+    libspawn__args_clock,
+    libspawn__args_user,
 };
 
 int

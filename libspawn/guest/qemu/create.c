@@ -26,8 +26,8 @@ read_next_domid(struct libspawn_host *host, uint32_t *domid_r,
 {
     AUTO_FREE char *text = NULL;
     uint64_t value;
-    int rc = libspawn__store_read(host->store, NULL, LIBSPAWN__PATH_NEXT_DOMID, &text,
-                                  NULL, err);
+    int rc = libspawn__store_read(host->store, NULL, LIBSPAWN__PATH_NEXT_DOMID,
+                                  &text, NULL, err);
 
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
         *domid_r = 1;
@@ -56,8 +56,9 @@ choose_domid(struct libspawn_create *create, struct libspawn_err *err)
         rc = read_next_domid(host, &domid, err);
     }
     if (!rc) {
-        rc = libspawn__store_printf(host->store, NULL, LIBSPAWN__PATH_NEXT_DOMID, err,
-                                    "%u", (unsigned int)domid + 1);
+        rc = libspawn__store_printf(host->store, NULL,
+                                    LIBSPAWN__PATH_NEXT_DOMID, err, "%u",
+                                    (unsigned int)domid + 1);
     }
     return rc ? rc : libspawn__create_set_domid(create, domid, err);
 }
@@ -95,7 +96,10 @@ write_nodes(struct libspawn_create *create, struct libspawn_err *err)
     { libspawn__path_new(LIBSPAWN__PATH_##PATH, domid),                       \
       libspawn__str_format(__VA_ARGS__) }
 #define VM_NODE(NAME, ...)                                                    \
-    { libspawn__str_format("%s/" NAME, vm), libspawn__str_format(__VA_ARGS__) }
+    {                                                                         \
+        libspawn__str_format("%s/" NAME, vm),                                 \
+            libspawn__str_format(__VA_ARGS__)                                 \
+    }
         NODE(LIBXL_TYPE, "hvm"),
         NODE(LIBXL_DM_VERSION, "qemu_xen"),
         VM_NODE("uuid", "%s", create->uuid),
@@ -131,8 +135,8 @@ write_nodes(struct libspawn_create *create, struct libspawn_err *err)
 static int
 store_config(struct libspawn_create *create, struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__qemu_guest_file(
-        create->host, create->domid, "config.json");
+    AUTO_FREE char *path =
+        libspawn__qemu_guest_file(create->host, create->domid, "config.json");
     AUTO_FREE char *json = NULL;
     int rc;
 
@@ -194,8 +198,8 @@ add_serials(struct libspawn_create *create, struct libspawn_plan *plan,
     for (i = 0; i < config->n_serials; i++) {
         AUTO_FREE char *path =
             libspawn__qemu_serial_path(create->host, create->domid, i);
-        AUTO_FREE char *name =
-            path ? libspawn__str_format("punix:%s", path) : NULL;
+        AUTO_FREE char *name = path ? libspawn__str_format("punix:%s", path)
+                                    : NULL;
         int rc;
 
         if (!is_socket_serial(config->serials[i])) {
@@ -223,9 +227,9 @@ fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
                                              .domid = create->domid };
     AUTO_FREE char *program = NULL;
     AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
-    AUTO_FREE char *record = libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
-    AUTO_FREE char *dir =
-        libspawn__qemu_guest_dir(host, create->domid);
+    AUTO_FREE char *record =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
+    AUTO_FREE char *dir = libspawn__qemu_guest_dir(host, create->domid);
     size_t i;
     int rc;
 

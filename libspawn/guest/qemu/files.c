@@ -54,11 +54,10 @@ open_checked(const char *what, const char *path, int flags, int *fd_r,
         return libspawn__fail_errno(err, errno, "%s '%s'", what, path);
     }
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "%s '%s' is %s, not a file or block device", what,
-                              path,
-                              S_ISDIR(st.st_mode) ? "a directory"
-                                                  : "something else");
+        return libspawn__fail(
+            err, LIBSPAWN_ERR_INVALID,
+            "%s '%s' is %s, not a file or block device", what, path,
+            S_ISDIR(st.st_mode) ? "a directory" : "something else");
     }
     *fd_r = TAKE_FD(fd);
     return 0;

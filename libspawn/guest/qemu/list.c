@@ -12,18 +12,19 @@
 #include "store/paths.h"
 #include "wire/qmp.h"
 
-enum { STATUS_TIMEOUT_MS = 200 };
+enum {
+    STATUS_TIMEOUT_MS = 200
+};
 
 /* A node's value, or "" when it is missing; NULL without memory. */
 static char *
-read_node(struct libspawn_host *host, uint32_t domid,
-          enum libspawn__path node)
+read_node(struct libspawn_host *host, uint32_t domid, enum libspawn__path node)
 {
     AUTO_FREE char *path = libspawn__path_new(node, domid);
     char *value = NULL;
 
-    if (!path || libspawn__store_read(host->store, NULL, path, &value, NULL,
-                                      NULL)) {
+    if (!path ||
+        libspawn__store_read(host->store, NULL, path, &value, NULL, NULL)) {
         return path ? strdup("") : NULL;
     }
     return value;
@@ -65,14 +66,14 @@ query_state(struct libspawn_host *host, uint32_t domid)
     const char *status = NULL;
     size_t i;
 
-    if (!path || libspawn__qmp_session_open(path, STATUS_TIMEOUT_MS, &session,
-                                            NULL)) {
+    if (!path ||
+        libspawn__qmp_session_open(path, STATUS_TIMEOUT_MS, &session, NULL)) {
         return 0;
     }
     if (!libspawn__qmp_session_run(session, "query-status", NULL, -1, &result,
                                    NULL)) {
-        status = libspawn__json_string(
-            libspawn__json_member(result, "status"));
+        status =
+            libspawn__json_string(libspawn__json_member(result, "status"));
     }
     libspawn__qmp_session_close(session);
     for (i = 0; status && i < ARRAY_SIZE(states); i++) {
@@ -97,10 +98,10 @@ read_cpu_time_ms(pid_t pid)
         return 0;
     }
     p = strrchr(text, ')');
-    if (!p ||
-        sscanf(p, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
-                  " %" SCNu64,
-               &user, &system) != 2) {
+    if (!p || sscanf(p,
+                     ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
+                     " %" SCNu64,
+                     &user, &system) != 2) {
         return 0;
     }
     return (int64_t)((user + system) * 1000) / sysconf(_SC_CLK_TCK);
@@ -124,12 +125,12 @@ static void
 look_at_device_model(struct libspawn_host *host,
                      struct libspawn_guest_info *info)
 {
-    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     struct libspawn__record record;
 
-    if (!path ||
-        libspawn__record_read(host->store, path, &record, NULL)) {
+    if (!path || libspawn__record_read(host->store, path, &record, NULL)) {
         return; /* being created */
     }
     if (libspawn__pidref_open(&record.child, &ref, NULL)) {
@@ -157,8 +158,8 @@ fill_info(struct libspawn_host *host, uint32_t domid,
     if (libspawn__str_has_prefix(vm, "/vm/")) {
         snprintf(info->uuid, sizeof info->uuid, "%s", vm + strlen("/vm/"));
     }
-    info->memory_mib =
-        read_number(host, domid, LIBSPAWN__PATH_DOMAIN_TARGET) / 1024;
+    info->memory_mib = read_number(host, domid, LIBSPAWN__PATH_DOMAIN_TARGET) /
+                       1024;
     info->vcpus =
         (uint32_t)read_number(host, domid, LIBSPAWN__PATH_DOMAIN_VCPUS);
     look_at_device_model(host, info);
@@ -185,8 +186,8 @@ libspawn__qemu_list(struct libspawn_host *host,
     size_t i;
     int rc;
 
-    rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS, &domids,
-                              err);
+    rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS,
+                              &domids, err);
     if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
         return rc;
     }

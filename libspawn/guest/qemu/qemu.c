@@ -70,8 +70,8 @@ libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
                          err);
     }
     if (!rc) {
-        rc = remove_node(host, libspawn__path_new(LIBSPAWN__PATH_DOMAIN, domid),
-                         err);
+        rc = remove_node(
+            host, libspawn__path_new(LIBSPAWN__PATH_DOMAIN, domid), err);
     }
     return rc;
 }
@@ -153,7 +153,7 @@ destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
 }
 
 /* A guest that powered off takes its device model with it, which then exits
- * with status 0 (on_poweroff = "preserve" keeps it running, guest/qemu/args.c).
+ * with status 0 (on_poweroff = "preserve" keeps it running, see args.c).
  * One that ended in any other way stays, for somebody to look at. */
 static bool
 has_powered_off(struct libspawn_host *host, uint32_t domid)
@@ -170,8 +170,8 @@ static int
 sweep(struct libspawn_host *host, struct libspawn_err *err)
 {
     AUTO_STRV struct libspawn__strv domids = { 0 };
-    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_LIBXLS, &domids,
-                                  err);
+    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_LIBXLS,
+                                  &domids, err);
     size_t i;
 
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {

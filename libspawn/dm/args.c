@@ -230,12 +230,17 @@ libspawn__args_clock(struct libspawn__args *args)
     }
 }
 
+/* Those for HVM guests too: every guest with a device model is one. */
 void
 libspawn__args_user(struct libspawn__args *args)
 {
+    const struct libspawn_guest_config *config = args->config;
     size_t i;
 
-    for (i = 0; i < args->config->n_device_model_args; i++) {
-        libspawn__args_add(args, args->config->device_model_args[i]);
+    for (i = 0; i < config->n_device_model_args; i++) {
+        libspawn__args_add(args, config->device_model_args[i]);
+    }
+    for (i = 0; i < config->n_device_model_args_hvm; i++) {
+        libspawn__args_add(args, config->device_model_args_hvm[i]);
     }
 }

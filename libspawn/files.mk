@@ -66,6 +66,7 @@ XEN_SOURCES := \
   libspawn/guest/xen/announce.c \
   libspawn/guest/xen/arguments.c \
   libspawn/guest/xen/console.c \
+  libspawn/guest/xen/cpuset.c \
   libspawn/guest/xen/create.c \
   libspawn/guest/xen/device.c \
   libspawn/guest/xen/devices.c \
@@ -83,6 +84,7 @@ XEN_SOURCES := \
   libspawn/guest/xen/nic.c \
   libspawn/guest/xen/nodes.c \
   libspawn/guest/xen/prepare.c \
+  libspawn/guest/xen/sched.c \
   libspawn/guest/xen/script.c \
   libspawn/guest/xen/tree.c \
   libspawn/guest/xen/xen.c \

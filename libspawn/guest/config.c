@@ -319,6 +319,10 @@ check_disks(struct check *check)
     size_t k;
     int rc;
 
+    if (config->n_disks > LIBSPAWN__DISKS_MAX) {
+        return FAIL(check, "disk", LIBSPAWN__DISKS_MAX,
+                    "there are more than %d disks", LIBSPAWN__DISKS_MAX);
+    }
     for (i = 0; i < config->n_disks; i++) {
         rc = check_disk(check, i);
         if (rc) {
@@ -368,6 +372,11 @@ check_nics(struct check *check)
     const struct libspawn_guest_config *config = check->config;
     size_t i;
 
+    if (config->n_nics > LIBSPAWN__NICS_MAX) {
+        return FAIL(check, "vif", LIBSPAWN__NICS_MAX,
+                    "there are more than %d network interfaces",
+                    LIBSPAWN__NICS_MAX);
+    }
     for (i = 0; i < config->n_nics; i++) {
         const struct libspawn_nic *nic = &config->nics[i];
 

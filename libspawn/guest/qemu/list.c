@@ -129,13 +129,15 @@ look_at_device_model(struct libspawn_host *host,
         libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     struct libspawn__record record;
+    int rc;
 
     if (!path || libspawn__record_read(host->store, path, &record, NULL)) {
         return; /* being created */
     }
-    if (libspawn__pidref_open(&record.child, &ref, NULL)) {
+    rc = libspawn__pidref_open(&record.child, &ref, NULL);
+    if (rc == LIBSPAWN_ERR_GONE) {
         describe_end(&record, info);
-    } else {
+    } else if (!rc) {
         info->state = query_state(host, info->domid);
         info->cpu_time_ms = read_cpu_time_ms(record.child.pid);
     }

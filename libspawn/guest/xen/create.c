@@ -20,6 +20,7 @@
 #include "guest/xen/image.h"
 #include "guest/xen/nodes.h"
 #include "guest/xen/prepare.h"
+#include "guest/xen/sched.h"
 #include "store/paths.h"
 
 static struct libspawn__xen *
@@ -93,6 +94,9 @@ fill_domain(struct libspawn_create *create, struct libspawn_err *err)
     int rc =
         libspawn__xen_domain_prepare(xen_of(create), create->impl, err);
 
+    if (!rc) {
+        rc = libspawn__xen_sched_apply(xen_of(create), create->impl, err);
+    }
     return rc ? rc
               : libspawn__xen_image_build(xen_of(create), create->impl, err);
 }

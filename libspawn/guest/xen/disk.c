@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "guest/xen/xen.h"
+#include "store/paths.h"
 
 #define BACKENDS "/local/domain/0/backend/vbd"
 
@@ -29,6 +30,12 @@ libspawn__xen_disk_format_word(enum libspawn_disk_format format)
     };
 
     return words[format];
+}
+
+static bool
+is_read_only(const struct libspawn_disk *config)
+{
+    return config->read_only || config->is_cdrom;
 }
 
 static bool
@@ -204,7 +211,7 @@ check_sharing(struct libspawn__tree *tree,
               const struct libspawn__xen_disk *disk, const char *vm)
 {
     AUTO_STRV struct libspawn__strv domids = { 0 };
-    bool read_only = disk->config->read_only;
+    bool read_only = is_read_only(disk->config);
     char device[32];
     size_t i;
 
@@ -230,22 +237,6 @@ check_sharing(struct libspawn__tree *tree,
     }
 }
 
-/* What the kernel's backend waits for. */
-static void
-add_block_device(struct libspawn__xen_device *device,
-                 const struct libspawn__xen_disk *disk)
-{
-    char number[32];
-
-    print_device(disk->device, number);
-    libspawn__xen_device_add(device, &device->back, "physical-device", "%s",
-                             number);
-    libspawn__xen_device_add(device, &device->back, "physical-device-path",
-                             "%s", disk->config->target);
-    libspawn__xen_device_add(device, &device->back, "hotplug-status",
-                             "connected");
-}
-
 static void
 describe_back(struct libspawn__xen_device *device,
               const struct libspawn__xen_disk *disk)
@@ -255,7 +246,7 @@ describe_back(struct libspawn__xen_device *device,
     const char *script = config->script ? config->script : "block";
     bool is_phy = disk->server == LIBSPAWN__XEN_DISK_PHY;
     bool discard = config->discard == LIBSPAWN_CHOICE_DEFAULT
-                       ? !config->read_only
+                       ? !is_read_only(config)
                        : config->discard == LIBSPAWN_CHOICE_YES;
     struct libspawn__strv *back = &device->back;
 
@@ -284,7 +275,7 @@ describe_back(struct libspawn__xen_device *device,
     libspawn__xen_device_add(device, back, "dev", "%s", config->vdev);
     libspawn__xen_device_add(device, back, "type", is_phy ? "phy" : "qdisk");
     libspawn__xen_device_add(device, back, "mode",
-                             config->read_only ? "r" : "w");
+                             is_read_only(config) ? "r" : "w");
     libspawn__xen_device_add(device, back, "device-type",
                              config->is_cdrom ? "cdrom" : "disk");
     if (config->direct_io_safe == LIBSPAWN_CHOICE_YES) {
@@ -293,6 +284,26 @@ describe_back(struct libspawn__xen_device *device,
     libspawn__xen_device_add(device, back, "discard-enable",
                              discard ? "1" : "0");
     libspawn__xen_device_add(device, back, "specification", "xen");
+}
+
+/* What the kernel's backend waits for, and a script would write. */
+static void
+write_block_device(struct libspawn__tree *tree,
+                   const struct libspawn__xen_disk *disk)
+{
+    AUTO_FREE char *back =
+        libspawn__path_backend(0, "vbd", tree->domid, disk->vdev.xen_id);
+    char number[32];
+
+    if (!back) {
+        tree->rc = libspawn__fail_nomem(tree->err);
+        return;
+    }
+    print_device(disk->device, number);
+    libspawn__tree_put(tree, back, "physical-device", number);
+    libspawn__tree_put(tree, back, "physical-device-path",
+                       disk->config->target);
+    libspawn__tree_put(tree, back, "hotplug-status", "connected");
 }
 
 void
@@ -311,9 +322,6 @@ libspawn__xen_disk_write(struct libspawn__tree *tree,
         check_sharing(tree, disk, vm);
     }
     describe_back(&device, disk);
-    if (is_phy && !disk->needs_script) {
-        add_block_device(&device, disk);
-    }
     libspawn__xen_device_add(&device, &device.front, "backend-id", "0");
     libspawn__xen_device_add(&device, &device.front, "state", "%d",
                              LIBSPAWN__XEN_DEVICE_INITIALISING);
@@ -323,4 +331,7 @@ libspawn__xen_disk_write(struct libspawn__tree *tree,
                              disk->config->is_cdrom ? "cdrom" : "disk");
     libspawn__xen_device_add(&device, &device.front, "trusted", "1");
     libspawn__xen_device_write(tree, &device);
+    if (is_phy && !disk->needs_script) {
+        write_block_device(tree, disk);
+    }
 }

@@ -51,7 +51,9 @@ libspawn__xen_files_log_path(const char *name)
 static int
 write_private(char *path, const char *json, struct libspawn_err *err)
 {
-    int rc = path ? libspawn__file_replace(path, json, strlen(json), 0600, err)
+    /* With its NUL: the stock tools read it as a string. */
+    int rc = path ? libspawn__file_replace(path, json, strlen(json) + 1, 0600,
+                                           err)
                   : libspawn__fail_nomem(err);
 
     free(path);
@@ -72,9 +74,11 @@ libspawn__xen_files_write(const struct libspawn__xen_guest *guest,
     memcpy(uuid, guest->uuid, sizeof uuid);
     config.uuid = uuid;
     config.type = guest->type;
-    rc = libspawn__guest_config_to_libxl_json(&config, &stock, err);
+    rc = libspawn_guest_config_to_json(&config, &own, err);
     if (!rc) {
-        rc = libspawn_guest_config_to_json(&config, &own, err);
+        /* The stock tools calculate with it and know no default. */
+        config.videoram_mib = (uint32_t)(guest->memory.video_kib / 1024);
+        rc = libspawn__guest_config_to_libxl_json(&config, &stock, err);
     }
     if (!rc) {
         rc = libspawn__dir_make(LIBSPAWN__XEN_LIB_DIR, 0755, err);

@@ -116,8 +116,9 @@ look_at_device_model(struct libspawn_host *host,
     struct libspawn__record record;
 
     if (!path || libspawn__record_read(host->store, path, &record, NULL) ||
-        !libspawn__pidref_open(&record.child, &ref, NULL)) {
-        return; /* not ours, or alive */
+        libspawn__pidref_open(&record.child, &ref, NULL) !=
+            LIBSPAWN_ERR_GONE) {
+        return; /* not ours, alive, or not to be found out */
     }
     info->state |= LIBSPAWN_GUEST_DM_DEAD;
     libspawn__status_describe(record.state == LIBSPAWN__RECORD_EXITED &&

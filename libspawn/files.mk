@@ -57,7 +57,7 @@ LIBSPAWN_SOURCES := \
 
 LIBSPAWN_LIBS := -lyajl -ldl
 
-LIBRARIES := $(BUILD)/lib/libspawn.a
+LIBRARIES := $(BUILD)/lib/libspawn.a $(BUILD)/lib/libspawn.so
 
 # The plugin for Xen hosts.  It has its own copy of the library, so that it
 # needs nothing from whoever loads it, and shows only its table.

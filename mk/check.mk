@@ -46,7 +46,8 @@ check-flow: all guest-images $(FLOW_PROGRAMS) $(FAKES) ## whole operations, with
 	@$(RUN_TESTS) -g $(GROUP)flow $(call items,$(FLOW_PROGRAMS))
 
 check-cli: all guest-images $(CLI_PROGRAMS) $(FAKES) ## the command line, as a user meets it
-	@$(RUN_TESTS) -g $(GROUP)cli $(call items,$(CLI_PROGRAMS))
+	@$(RUN_TESTS) -g $(GROUP)cli $(call items,$(CLI_PROGRAMS)) \
+	    $(if $(GROUP),,tests/cli/check-docs)
 
 check-fuzz: $(FUZZ_PROGRAMS) ## what fuzzing found, and its corpus, once more
 	@$(RUN_TESTS) -g $(GROUP)fuzz $(foreach t,$(FUZZ_TARGETS),\

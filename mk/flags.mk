@@ -16,7 +16,8 @@ ifeq ($(WERROR),yes)
 WARNINGS += -Werror
 endif
 
-HARDENING := -fstack-protector-strong -fPIE
+# Position-independent for programs and libraries alike: one set of objects.
+HARDENING := -fstack-protector-strong -fPIC
 HARDENING_LD := -pie -Wl,-z,relro,-z,now
 
 VARIANT_CFLAGS_release := -D_FORTIFY_SOURCE=2

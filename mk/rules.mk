@@ -25,34 +25,27 @@ $(OBJ)/%.o: %.c $(FLAGS_FILE)
 	$(call QUIET,CC,$@)$(CC) $(CPPFLAGS_ALL) $(CPPFLAGS_$*) $(CFLAGS_ALL) \
 	    $(CFLAGS_$*) -MMD -MP -c -o $@ $<
 
-# The shared library needs its own position-independent objects.
-$(OBJ)/%.lo: %.c $(FLAGS_FILE)
-	@mkdir -p $(@D)
-	$(call QUIET,CC,$@)$(CC) $(CPPFLAGS_ALL) $(CPPFLAGS_$*) \
-	    $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC $(CFLAGS_$*) \
-	    -MMD -MP -c -o $@ $<
-
 $(BUILD)/lib/libspawn.a: $(call objects,$(LIBSPAWN_SOURCES))
 	@mkdir -p $(@D)
 	$(call QUIET,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/lib/libspawn.so: $(patsubst %.c,$(OBJ)/%.lo,$(LIBSPAWN_SOURCES)) \
+$(BUILD)/lib/libspawn.so: $(call objects,$(LIBSPAWN_SOURCES)) \
     libspawn/libspawn.map
 	@mkdir -p $(@D)
 	$(call QUIET,LD,$@)$(CC) -shared -Wl,-soname,libspawn.so.0 \
 	    -Wl,--version-script=libspawn/libspawn.map \
-	    $(filter-out -pie,$(LDFLAGS_ALL)) -o $@ $(filter %.lo,$^) \
+	    $(filter-out -pie,$(LDFLAGS_ALL)) -o $@ $(filter %.o,$^) \
 	    $(LIBSPAWN_LIBS)
 	@ln -sf libspawn.so $(@D)/libspawn.so.0
 
 $(BUILD)/lib/libspawn-xen.so: \
-    $(patsubst %.c,$(OBJ)/%.lo,$(XEN_PLUGIN_SOURCES))
+    $(call objects,$(XEN_PLUGIN_SOURCES))
 	@mkdir -p $(@D)
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
 	    -o $@ $^ $(XEN_PLUGIN_LIBS)
 
 $(BUILD)/lib/libspawn-png.so: \
-    $(patsubst %.c,$(OBJ)/%.lo,$(PNG_PLUGIN_SOURCES))
+    $(call objects,$(PNG_PLUGIN_SOURCES))
 	@mkdir -p $(@D)
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
 	    -o $@ $^ $(PNG_PLUGIN_LIBS)

@@ -125,6 +125,7 @@ start(struct libspawn__dm *dm, struct libspawn_ctx *ctx,
         return rc;
     }
     libspawn_plan_add_fd(plan, listener, LIBSPAWN__DM_QMP_FD);
+    libspawn_plan_remove_at_end(plan, qmp_path);
     libspawn_plan_ready_on_confirm(plan);
     rc = libspawn__qmp_new(ctx->loop, fd, &callbacks, &dm->qmp, err);
     if (!rc) {

@@ -42,7 +42,7 @@ typedef void libspawn__dm_fn(void *user, enum libspawn__dm_event event);
 /* Starts what 'plan' says; the plan's arguments must contain a QMP server on
  * descriptor LIBSPAWN__DM_QMP_FD.  Adds to the plan the descriptor and the
  * condition of readiness.  The socket at 'qmp_path' (mode 0600) is removed
- * when this fails, and else stays for its owner to remove. */
+ * when this fails, and else when the device model has ended. */
 int libspawn__dm_start(struct libspawn_ctx *ctx, struct libspawn_plan *plan,
                        const char *qmp_path, libspawn__dm_fn *fn, void *user,
                        struct libspawn__dm **dm_r, struct libspawn_err *err);

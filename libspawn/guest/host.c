@@ -56,14 +56,17 @@ find_state_dir(const struct libspawn_host_options *options, char **path_r,
 static int
 make_state_dir(const char *path, struct libspawn_err *err)
 {
-    int rc = 0;
+    struct stat st;
+    int r = 0;
 
-    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-        rc = libspawn__fail_errno(err, errno, "state directory '%s'", path);
+    if ((mkdir(path, 0700) < 0 && errno != EEXIST) || stat(path, &st) < 0) {
+        r = errno;
+    } else if (!S_ISDIR(st.st_mode)) {
+        r = ENOTDIR;
     } else if (access(path, R_OK | W_OK | X_OK) < 0) {
-        rc = libspawn__fail_errno(err, errno, "state directory '%s'", path);
+        r = errno;
     }
-    return rc;
+    return r ? libspawn__fail_errno(err, r, "state directory '%s'", path) : 0;
 }
 
 /* ---- Hypervisor -------------------------------------------------------- */

@@ -107,12 +107,17 @@ libspawn__name_check_free(struct libspawn_host *host, const char *name,
                           struct libspawn_err *err)
 {
     uint32_t domid;
-    int rc = libspawn__name_find(host, name, &domid, err);
+    /* First, since one in the making may have its name already. */
+    int rc = check_intents(host, name, err);
 
+    if (rc) {
+        return rc;
+    }
+    rc = libspawn__name_find(host, name, &domid, err);
     if (!rc) {
         return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
                               "guest '%s' exists already, as domain %u", name,
                               (unsigned int)domid);
     }
-    return rc == LIBSPAWN_ERR_NOT_FOUND ? check_intents(host, name, err) : rc;
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }

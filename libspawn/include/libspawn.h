@@ -178,6 +178,11 @@ LIBSPAWN_EXPORT void libspawn_plan_set_record(struct libspawn_plan *plan,
 LIBSPAWN_EXPORT void libspawn_plan_add_pid_node(struct libspawn_plan *plan,
                                                 const char *path);
 
+/* A file, such as a socket that was made for the child, that is removed when
+ * the child has ended, whoever ended it. */
+LIBSPAWN_EXPORT void libspawn_plan_remove_at_end(struct libspawn_plan *plan,
+                                                 const char *path);
+
 /* Conditions of readiness; all that were added must come true. */
 LIBSPAWN_EXPORT void libspawn_plan_ready_on_store(struct libspawn_plan *plan,
                                                   const char *path,

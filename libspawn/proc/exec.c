@@ -132,6 +132,18 @@ list_moves(const struct libspawn__exec *exec, int null_fd, struct move *moves)
     return n;
 }
 
+/* A failure leaves it where it was: the reason has to go through one. */
+static int
+move_up(int *fd, int base)
+{
+    int copy = fcntl(*fd, F_DUPFD_CLOEXEC, base);
+
+    if (copy >= 0) {
+        *fd = copy;
+    }
+    return copy;
+}
+
 /* First every source goes above all targets, so that no move overwrites the
  * source of a later one; whatever is not a target gets close-on-exec. */
 static int
@@ -151,14 +163,12 @@ move_descriptors(struct libspawn__exec *exec)
         base = MAX(base, moves[i].to + 1);
     }
     for (i = 0; i < n_moves; i++) {
-        moves[i].from = fcntl(moves[i].from, F_DUPFD_CLOEXEC, base);
-        if (moves[i].from < 0) {
+        if (move_up(&moves[i].from, base) < 0) {
             return -1;
         }
     }
-    exec->hold_fds[0] = fcntl(exec->hold_fds[0], F_DUPFD_CLOEXEC, base);
-    exec->result_fds[1] = fcntl(exec->result_fds[1], F_DUPFD_CLOEXEC, base);
-    if (exec->hold_fds[0] < 0 || exec->result_fds[1] < 0) {
+    if (move_up(&exec->hold_fds[0], base) < 0 ||
+        move_up(&exec->result_fds[1], base) < 0) {
         return -1;
     }
     if (syscall(SYS_close_range, 0, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0) {

@@ -39,6 +39,7 @@ libspawn__plan_dispose(struct libspawn_plan *plan)
     free(plan->store_address);
     free(plan->record_path);
     libspawn__strv_dispose(&plan->pid_nodes);
+    libspawn__strv_dispose(&plan->end_files);
     free(plan->ready_path);
     free(plan->ready_value);
     libspawn__plan_init(plan);
@@ -162,6 +163,12 @@ void
 libspawn_plan_add_pid_node(struct libspawn_plan *plan, const char *path)
 {
     add_string(plan, &plan->pid_nodes, path);
+}
+
+void
+libspawn_plan_remove_at_end(struct libspawn_plan *plan, const char *path)
+{
+    add_string(plan, &plan->end_files, path);
 }
 
 void
@@ -306,6 +313,7 @@ static const struct field {
     FIELD(17, NUMBER, notify_fd),
     FIELD(18, NUMBER, start_ms),
     FIELD(19, NUMBER, stop_ms),
+    FIELD(20, STRINGS, end_files),
 #undef FIELD
 };
 

@@ -40,6 +40,7 @@ struct libspawn_plan {
     char *store_address; /* NULL: no record is kept */
     char *record_path;
     struct libspawn__strv pid_nodes;
+    struct libspawn__strv end_files; /* removed when the child has ended */
 
     uint64_t ready; /* set of enum libspawn_ready */
     char *ready_path;

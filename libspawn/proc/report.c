@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proc/exec.h"
 #include "proc/status.h"
 #include "wire/json.h"
 
@@ -121,10 +122,18 @@ put_duration(struct libspawn__buf *buf, int64_t ms)
     }
 }
 
+/* The last step is about the program itself, the others prepare for it. */
+static bool
+is_of_exec(const struct libspawn_report *report)
+{
+    return !strcmp(report->step,
+                   libspawn__exec_step_name(LIBSPAWN__EXEC_PROGRAM));
+}
+
 static void
 put_no_exec(struct libspawn__buf *buf, const struct libspawn_report *report)
 {
-    if (!strcmp(report->step, "exec")) {
+    if (is_of_exec(report)) {
         libspawn__buf_printf(buf, "could not be executed: %s",
                              strerror(report->sys_errno));
     } else {
@@ -314,6 +323,9 @@ libspawn_report_exit_status(const struct libspawn_report *report)
 {
     switch (report->end) {
     case LIBSPAWN_END_NO_EXEC:
+        if (!is_of_exec(report)) {
+            break; /* the program is not to blame */
+        }
         return report->sys_errno == ENOENT ? EXIT_NOT_FOUND
                                            : EXIT_NOT_EXECUTABLE;
     case LIBSPAWN_END_EXITED:

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -94,6 +95,18 @@ end_descendants(void)
         }
         kill_remaining_children();
         sigtimedwait(&sigchld, NULL, &round);
+    }
+}
+
+/* ---- Files ------------------------------------------------------------- */
+
+static void
+remove_files(const struct watcher *w)
+{
+    size_t i;
+
+    for (i = 0; i < w->plan.end_files.n_items; i++) {
+        unlink(w->plan.end_files.items[i]);
     }
 }
 
@@ -184,6 +197,7 @@ child_ended(struct watcher *w, bool is_known, int wait_status)
     w->record.is_known = is_known;
     w->record.wait_status = wait_status;
     end_descendants();
+    remove_files(w);
     watcher_read_output(w);
     if (w->result_io.loop && !w->has_failed) {
         /* The reason of an exec that failed may still lie in the pipe. */

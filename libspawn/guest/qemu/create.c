@@ -213,6 +213,7 @@ add_serials(struct libspawn_create *create, struct libspawn_plan *plan,
             return rc;
         }
         libspawn_plan_add_fd(plan, fds[i], LIBSPAWN__DM_SERIAL_FD + (int)i);
+        libspawn_plan_remove_at_end(plan, path);
     }
     return 0;
 }

@@ -10,9 +10,9 @@
 #include "dm/args.h"
 #include "guest/xen/guest.h"
 
-/* The device model of the configuration, else the first that is installed.
- * LIBSPAWN_ERR_NOT_FOUND names the places, LIBSPAWN_ERR_DENIED is one that
- * cannot be executed. */
+/* The device model of the configuration as it stands there (whether it can be
+ * executed shows when it is), else the first that is installed;
+ * LIBSPAWN_ERR_NOT_FOUND names the places. */
 int libspawn__xen_dm_find_program(const struct libspawn__xen *xen,
                                   const char *override, char **path_r,
                                   struct libspawn_err *err);

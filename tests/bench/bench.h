@@ -1,0 +1,53 @@
+/*
+ * What the benchmarks share: times in turn, A B A B ..., so that a machine
+ * whose speed drifts hits both alike; medians; a table for people, and JSON.
+ *
+ * A bar is a promise about the ratio or the difference of the medians.  A
+ * missed bar is printed as such; it never fails a test, because a shared
+ * machine proves nothing in one run.
+ */
+#ifndef TESTS_BENCH_BENCH_H
+#define TESTS_BENCH_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BENCH_RUNS_MAX = 1000 };
+
+/* One thing that takes time: returns nanoseconds, or -1 after a message. */
+typedef int64_t bench_fn(void *user);
+
+enum bench_bar {
+    BENCH_RATIO_AT_MOST,      /* median of ours / median of the other */
+    BENCH_DIFFERENCE_AT_MOST, /* in ms */
+    BENCH_NO_BAR
+};
+
+struct bench_pair {
+    const char *name;  /* "xl create, to running" */
+    const char *ours;  /* what the first column is */
+    const char *other; /* what it is compared with */
+    bench_fn *run_ours;
+    bench_fn *run_other;
+    void *user;
+    enum bench_bar kind;
+    double bar;
+};
+
+/* Runs a pair 'n_runs' times after one warm-up and prints its row. */
+int bench_run_pair(const struct bench_pair *pair, unsigned int n_runs);
+
+/* The table's head, and the JSON file at the end of all. */
+void bench_begin(const char *title);
+int bench_end(const char *json_path);
+
+int64_t bench_now_ns(void);
+
+/* Runs a program with the environment and output of this one's, or, when
+ * 'is_quiet', without its output; returns its wait status. */
+int bench_run_program(char *const argv[], int is_quiet);
+
+/* The same, timed from before the spawn to its end. */
+int64_t bench_time_program(char *const argv[], int expected_exit);
+
+#endif

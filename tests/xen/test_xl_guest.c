@@ -1,0 +1,343 @@
+/*
+ * Whole guests on a real Xen host: made by our xl and handled by the stock
+ * one, and the reverse; a device model that fails; a creator that is killed.
+ *
+ * Covers X1, X2, X4, X5, X12, X18 on Xen.
+ */
+#include "tests/lib/harness.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "guest/xen_detect.h"
+
+#define STOCK_XL "/usr/sbin/xl"
+
+enum { LONG_S = 60 }; /* stretched tenfold on the emulated host */
+
+/* ---- Programs ---------------------------------------------------------- */
+
+static char *
+path_of(const char *name)
+{
+    return libspawn__str_format("%s/bin/%s", harness_build_dir(), name);
+}
+
+static struct harness_output
+ours(const char *const args[])
+{
+    AUTO_FREE char *xl = path_of("xl");
+    const char *argv[10] = { xl };
+    size_t i;
+
+    for (i = 0; args[i]; i++) {
+        argv[i + 1] = args[i];
+    }
+    return harness_run_argv(argv);
+}
+#define OURS(...) ours((const char *const[]){ __VA_ARGS__, NULL })
+
+/* Runs it and expects this exit status; shows what it said otherwise. */
+#define EXPECT(STATUS, OUTPUT)                                                \
+    do {                                                                      \
+        AUTO_OUTPUT struct harness_output done_ = (OUTPUT);                   \
+        ck_assert_msg(done_.status == (STATUS), "status %d: %s",              \
+                      done_.status, done_.err);                               \
+    } while (0)
+
+/* ---- Guests ------------------------------------------------------------ */
+
+/* A guest that greets on its serial port and its screen, with a disk of its
+ * own; whatever is left of it after a failed test is removed first. */
+static void
+write_config(void)
+{
+    AUTO_FREE char *image =
+        libspawn__str_format("%s/guest/hello.img", harness_build_dir());
+    AUTO_FREE char *text = libspawn__str_format(
+        "name = \"hello\"\ntype = \"hvm\"\nmemory = 32\nvcpus = 1\n"
+        "disk = [ '%s/hello.img,raw,hda,rw' ]\nserial = \"pty\"\n",
+        harness_dir());
+    AUTO_OUTPUT struct harness_output copied =
+        harness_run("cp", image, "hello.img");
+    AUTO_OUTPUT struct harness_output removed =
+        harness_run(STOCK_XL, "destroy", "hello");
+
+    ck_assert_int_eq(copied.status, 0);
+    (void)removed;
+    harness_write_file("hello.cfg", text);
+}
+
+/* Nothing of a guest but dom0's own: domains, nodes, processes, sockets. */
+static void
+assert_nothing_left(void)
+{
+    AUTO_OUTPUT struct harness_output list = harness_run(STOCK_XL, "list");
+    AUTO_OUTPUT struct harness_output nodes =
+        harness_run("xenstore-ls", "-f", "/libxl");
+    AUTO_OUTPUT struct harness_output intents =
+        harness_run("xenstore-ls", "-f", "/libspawn/create");
+    AUTO_OUTPUT struct harness_output files = harness_run(
+        "find", "/var/run/xen", "/var/lib/xen", "-name", "qmp-*", "-o",
+        "-name", "userdata-d.[1-9]*");
+    AUTO_OUTPUT struct harness_output processes =
+        harness_run("pgrep", "-f", "^[^ ]*qemu-system.*-xen-domid");
+
+    assert_lacks(list.out, "hello");
+    assert_lacks(nodes.out, "dm-version");
+    assert_lacks(intents.out, "hello");
+    ck_assert_str_eq(files.out, "");
+    ck_assert_str_eq(processes.out, "");
+}
+
+/* The terminal behind its serial port, as the stock tools find it. */
+static int
+open_serial(void)
+{
+    AUTO_OUTPUT struct harness_output domid = OURS("domid", "hello");
+    AUTO_FREE char *node = libspawn__str_format(
+        "/local/domain/%ld/serial/0/tty", strtol(domid.out, NULL, 10));
+    AUTO_OUTPUT struct harness_output tty =
+        harness_run("xenstore-read", node);
+    struct termios raw;
+    int fd;
+
+    tty.out[strcspn(tty.out, "\n")] = '\0';
+    fd = open(tty.out, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert_msg(fd >= 0, "'%s' of %s cannot be opened", tty.out, node);
+    tcgetattr(fd, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(fd, TCSANOW, &raw);
+    return fd;
+}
+
+/* Reads until 'text' has come. */
+static void
+assert_reads(int fd, const char *text)
+{
+    char seen[4096] = "";
+    size_t size = 0;
+
+    while (!strstr(seen, text)) {
+        ssize_t n;
+
+        ck_assert_msg(harness_wait_readable(fd, 10 * LONG_S * 1000),
+                      "no '%s' in '%s'", text, seen);
+        n = read(fd, seen + size, sizeof seen - 1 - size);
+        ck_assert_int_gt(n, 0);
+        size += (size_t)n;
+        seen[size] = '\0';
+    }
+}
+
+/* ---- Made by ours ------------------------------------------------------ */
+
+TEST_TIMEOUT(xl_create_on_xen__guest_greets_answers_and_shows_a_picture,
+             LONG_S)
+{
+    AUTO_FD int fd = -1;
+    AUTO_FREE char *png = NULL;
+    size_t size;
+
+    write_config();
+    EXPECT(0, OURS("create", "-p", "hello.cfg"));
+    fd = open_serial();
+    EXPECT(0, OURS("unpause", "hello"));
+    assert_reads(fd, "Hello from the guest");
+    ck_assert_int_eq(libspawn__fd_write_full(fd, "good day\r", 9), 0);
+    assert_reads(fd, "you said: good day");
+
+    EXPECT(0, OURS("screenshot", "hello", "hello.png"));
+    assert_ok(libspawn__file_read("hello.png", 1 << 20, &png, &size, NULL),
+              NULL);
+    ck_assert_int_eq(memcmp(png, "\x89PNG", 4), 0);
+    ck_assert_uint_gt(size, 1000); /* a blank one has some 500 bytes */
+    EXPECT(0, OURS("destroy", "hello"));
+    assert_nothing_left();
+}
+
+TEST_TIMEOUT(xl_create_on_xen__stock_xl_lists_pauses_and_destroys_it, LONG_S)
+{
+    write_config();
+    EXPECT(0, OURS("create", "hello.cfg"));
+    {
+        AUTO_OUTPUT struct harness_output list =
+            harness_run(STOCK_XL, "list", "-l", "hello");
+
+        ck_assert_int_eq(list.status, 0);
+        assert_contains(list.out, "\"name\": \"hello\"");
+        assert_contains(list.out, "hello.img");
+    }
+    EXPECT(0, harness_run(STOCK_XL, "pause", "hello"));
+    {
+        AUTO_OUTPUT struct harness_output list = OURS("list", "--json");
+
+        assert_contains(list.out, "\"paused\"");
+    }
+    EXPECT(0, harness_run(STOCK_XL, "unpause", "hello"));
+    EXPECT(0, harness_run(STOCK_XL, "destroy", "hello"));
+    assert_nothing_left();
+}
+
+TEST_TIMEOUT(xl_create_on_xen__device_model_pid_is_where_stock_tools_look,
+             LONG_S)
+{
+    AUTO_FREE char *node = NULL;
+
+    write_config();
+    EXPECT(0, OURS("create", "-p", "hello.cfg"));
+    {
+        AUTO_OUTPUT struct harness_output domid = OURS("domid", "hello");
+        AUTO_OUTPUT struct harness_output pid = { 0 };
+        AUTO_FREE char *path = NULL;
+        AUTO_FREE char *cmdline = NULL;
+        size_t size;
+
+        node = libspawn__str_format("/local/domain/%ld/image/device-model-pid",
+                                    strtol(domid.out, NULL, 10));
+        pid = harness_run("xenstore-read", node);
+        path = libspawn__str_format("/proc/%ld/cmdline",
+                                    strtol(pid.out, NULL, 10));
+        assert_ok(libspawn__file_read(path, 65536, &cmdline, &size, NULL),
+                  NULL);
+        assert_contains(cmdline, "qemu-system-");
+    }
+    EXPECT(0, OURS("destroy", "hello"));
+    assert_nothing_left();
+}
+
+/* ---- Made by the stock xl ---------------------------------------------- */
+
+TEST_TIMEOUT(xl_on_xen__guest_of_stock_xl_is_listed_paused_and_destroyed,
+             LONG_S)
+{
+    write_config();
+    EXPECT(0, harness_run(STOCK_XL, "create", "-q", "-e", "hello.cfg"));
+    EXPECT(0, OURS("pause", "hello"));
+    {
+        AUTO_OUTPUT struct harness_output list = OURS("list", "--json");
+        AUTO_OUTPUT struct harness_output full = OURS("list", "-l");
+
+        assert_contains(list.out, "\"hello\"");
+        assert_contains(list.out, "\"paused\"");
+        assert_contains(full.out, "hello.img");
+    }
+    EXPECT(0, OURS("unpause", "hello"));
+    EXPECT(0, OURS("destroy", "hello"));
+    assert_nothing_left();
+    harness_end_children();
+}
+
+/* ---- Failures ---------------------------------------------------------- */
+
+static void
+assert_create_fails(const char *model, const char *args, int status,
+                    const char *cause)
+{
+    AUTO_FREE char *override =
+        libspawn__str_format("device_model_override=\"%s\"", model);
+    AUTO_FREE char *arguments =
+        libspawn__str_format("device_model_args=[%s]", args);
+    AUTO_OUTPUT struct harness_output done =
+        OURS("create", "--timeout", "3", "hello.cfg", override, arguments);
+
+    ck_assert_msg(done.status == status, "status %d: %s", done.status,
+                  done.err);
+    done.err[strcspn(done.err, "\n")] = '\0'; /* the first line is the cause */
+    assert_contains(done.err, "guest 'hello'");
+    assert_contains(done.err, cause);
+    assert_nothing_left();
+}
+
+TEST_TIMEOUT(xl_create_on_xen__names_how_its_device_model_failed, LONG_S)
+{
+    AUTO_FREE char *model = path_of("test-device-model");
+
+    write_config();
+    assert_create_fails("/nonexistent/qemu", "", 127, "No such file");
+    assert_create_fails("/etc/passwd", "", 126, "Permission denied");
+    assert_create_fails(model, "\"--exit=37\"", 37, "exited with status 37");
+    assert_create_fails(model, "\"--signal=SEGV\"", 139, "SIGSEGV");
+    assert_create_fails(model, "\"--never-ready\"", 124, "within 3 s");
+    /* The name is free at once. */
+    EXPECT(0, OURS("create", "-p", "hello.cfg"));
+    EXPECT(0, OURS("destroy", "hello"));
+}
+
+TEST_TIMEOUT(xl_create_on_xen__second_guest_of_that_name_is_refused, LONG_S)
+{
+    write_config();
+    EXPECT(0, OURS("create", "-p", "hello.cfg"));
+    {
+        AUTO_OUTPUT struct harness_output second =
+            OURS("create", "hello.cfg");
+
+        ck_assert_int_eq(second.status, 1);
+        assert_contains(second.err, "'hello' exists already");
+    }
+    EXPECT(0, OURS("destroy", "hello"));
+    assert_nothing_left();
+}
+
+/* Kills xl as soon as it has announced the step 'step'. */
+static void
+kill_in_step(const char *step)
+{
+    AUTO_FREE char *xl = path_of("xl");
+    char verbose[] = "-v";
+    char create[] = "create";
+    char config[] = "hello.cfg";
+    char *argv[] = { xl, verbose, create, config, NULL };
+    posix_spawn_file_actions_t actions;
+    int fds[2];
+    pid_t pid;
+
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
+    ck_assert_int_eq(
+        posix_spawn(&pid, xl, &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(fds[1]);
+    assert_reads(fds[0], step);
+    kill(pid, SIGKILL); /* our unreaped child */
+    waitpid(pid, NULL, 0);
+    close(fds[0]);
+}
+
+TEST_TIMEOUT(xl_killed_on_xen__next_command_removes_what_it_left, LONG_S)
+{
+    static const char *const steps[] = {
+        "making the domain",
+        "loading its firmware",
+        "starting the device model",
+        "unpausing",
+    };
+    size_t i;
+
+    write_config();
+    for (i = 0; i < ARRAY_SIZE(steps); i++) {
+        kill_in_step(steps[i]);
+        EXPECT(0, OURS("list"));
+        assert_nothing_left();
+    }
+    harness_wait_children(LONG_S * 1000);
+}
+
+static const char *
+why_not(void)
+{
+    return libspawn__xen_is_control_domain() ? NULL : "not on a Xen host";
+}
+
+TEST_MAIN_UNLESS("xl_guest", why_not)

@@ -6,7 +6,9 @@
 #include "guest/xen/tree.h"
 #include "store/paths.h"
 
-enum { N_SERIALS_MAX = 16 };
+enum {
+    N_SERIALS_MAX = 16
+};
 
 /* Number of the port that a label, "serial0", is of; false for others. */
 static bool

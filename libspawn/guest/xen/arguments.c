@@ -44,10 +44,11 @@ libspawn__xen_dm_find_program(const struct libspawn__xen *xen,
         *path_r = TAKE_PTR(own);
         return 0;
     }
-    return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
-                          "no device model is installed: there is neither '%s' "
-                          "nor '%s' (Debian: package qemu-system-xen)",
-                          programs[0], programs[1]);
+    return libspawn__fail(
+        err, LIBSPAWN_ERR_NOT_FOUND,
+        "no device model is installed: there is neither '%s' "
+        "nor '%s' (Debian: package qemu-system-xen)",
+        programs[0], programs[1]);
 }
 
 /* ---- Groups ------------------------------------------------------------ */
@@ -93,7 +94,8 @@ add_display(struct libspawn__args *args)
 }
 
 static void
-add_card(struct libspawn__args *args, const struct libspawn__xen_memory *memory)
+add_card(struct libspawn__args *args,
+         const struct libspawn__xen_memory *memory)
 {
     const char *vga = args->config->vga ? args->config->vga : "cirrus";
     uint64_t mib = memory->video_kib / 1024;
@@ -106,8 +108,8 @@ add_card(struct libspawn__args *args, const struct libspawn__xen_memory *memory)
                               ",ram_size_mb=%" PRIu64,
                               mib / 2, mib / 2);
     } else if (strcmp(vga, "none") != 0) {
-        libspawn__args_option(args, "-device",
-                              "cirrus-vga,vgamem_mb=%" PRIu64, mib);
+        libspawn__args_option(args, "-device", "cirrus-vga,vgamem_mb=%" PRIu64,
+                              mib);
     }
 }
 
@@ -128,9 +130,8 @@ add_processors(struct libspawn__args *args,
                const struct libspawn__xen_guest *guest)
 {
     if (guest->n_vcpus_max > 1) {
-        libspawn__args_option(args, "-smp",
-                              "%" PRIu32 ",maxcpus=%" PRIu32, guest->n_vcpus,
-                              guest->n_vcpus_max);
+        libspawn__args_option(args, "-smp", "%" PRIu32 ",maxcpus=%" PRIu32,
+                              guest->n_vcpus, guest->n_vcpus_max);
     }
     if (!libspawn__xen_choice(args->config->acpi, true)) {
         libspawn__args_add(args, "-no-acpi");
@@ -138,16 +139,17 @@ add_processors(struct libspawn__args *args,
 }
 
 static void
-add_machine(struct libspawn__args *args, const struct libspawn__xen_guest *guest)
+add_machine(struct libspawn__args *args,
+            const struct libspawn__xen_guest *guest)
 {
     bool has_platform_device =
         libspawn__xen_choice(args->config->xen_platform_pci, true);
 
     libspawn__args_option(args, "-machine", "%s,suppress-vmdesc=on",
                           has_platform_device ? "xenfv" : "pc,accel=xen");
-    libspawn__args_option(
-        args, "-m", "%" PRIu64,
-        (guest->memory.max_kib - guest->memory.video_kib) / 1024);
+    libspawn__args_option(args, "-m", "%" PRIu64,
+                          (guest->memory.max_kib - guest->memory.video_kib) /
+                              1024);
 }
 
 /* ---- Network ----------------------------------------------------------- */
@@ -201,7 +203,9 @@ add_nics(struct libspawn__args *args, const struct libspawn__xen_guest *guest)
 
 /* ---- Disks ------------------------------------------------------------- */
 
-enum { N_IDE_DISKS = 4 };
+enum {
+    N_IDE_DISKS = 4
+};
 
 static const char *
 format_word(const struct libspawn__xen_disk *disk)
@@ -230,8 +234,8 @@ find_file(struct libspawn__xen *xen, const struct libspawn__xen_guest *guest,
                    ? libspawn__args_escape(disk->config->target)
                    : NULL;
     }
-    backend = libspawn__path_backend(0, "vbd", guest->domid,
-                                     disk->vdev.xen_id);
+    backend =
+        libspawn__path_backend(0, "vbd", guest->domid, disk->vdev.xen_id);
     path = backend ? libspawn__str_format("%s/physical-device-path", backend)
                    : NULL;
     if (!path ||

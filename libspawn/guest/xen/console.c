@@ -12,8 +12,8 @@
 static bool
 is_hvm(struct libspawn__xen *xen, uint32_t domid)
 {
-    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_LIBXL_TYPE,
-                                              domid);
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_LIBXL_TYPE, domid);
     AUTO_FREE char *type = NULL;
 
     if (path) {
@@ -25,8 +25,7 @@ is_hvm(struct libspawn__xen *xen, uint32_t domid)
 /* The terminal's name; "" when there is none (yet). */
 static int
 read_terminal(struct libspawn__xen *xen, uint32_t domid, bool is_serial,
-              unsigned int number, char **terminal_r,
-              struct libspawn_err *err)
+              unsigned int number, char **terminal_r, struct libspawn_err *err)
 {
     AUTO_FREE char *path =
         is_serial ? libspawn__path_serial_tty(domid, number)

@@ -91,8 +91,7 @@ make_domain(struct libspawn_create *create, struct libspawn_err *err)
 static int
 fill_domain(struct libspawn_create *create, struct libspawn_err *err)
 {
-    int rc =
-        libspawn__xen_domain_prepare(xen_of(create), create->impl, err);
+    int rc = libspawn__xen_domain_prepare(xen_of(create), create->impl, err);
 
     if (!rc) {
         rc = libspawn__xen_sched_apply(xen_of(create), create->impl, err);
@@ -152,8 +151,8 @@ close_devices(struct libspawn_create *create)
 static int
 connect_disks(struct libspawn_create *create, struct libspawn_err *err)
 {
-    int rc = libspawn__xen_devices_connect_disks(xen_of(create), create->impl,
-                                                 err);
+    int rc =
+        libspawn__xen_devices_connect_disks(xen_of(create), create->impl, err);
 
     if (rc) {
         close_devices(create);
@@ -216,9 +215,8 @@ fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
     libspawn_plan_set_label(plan, "device model", config->name);
     libspawn_plan_add_env(plan, "LC_ALL=C.UTF-8");
     libspawn_plan_set_log(plan, log, 0, 0);
-    libspawn_plan_set_record(plan,
-                             libspawn__store_address(create->host->store),
-                             record);
+    libspawn_plan_set_record(
+        plan, libspawn__store_address(create->host->store), record);
     libspawn_plan_add_pid_node(plan, pid_node);
     if (config->start_timeout_ms) {
         libspawn_plan_set_timeouts(plan, config->start_timeout_ms,

@@ -49,8 +49,7 @@ void libspawn__xen_device_dispose(struct libspawn__xen_device *device);
 /* Adds a node to one of the three lists of 'device'. */
 void libspawn__xen_device_add(struct libspawn__xen_device *device,
                               struct libspawn__strv *nodes, const char *name,
-                              const char *format, ...)
-    LIBSPAWN__PRINTF(4, 5);
+                              const char *format, ...) LIBSPAWN__PRINTF(4, 5);
 
 /* Writes the device's three directories, which must not exist. */
 void libspawn__xen_device_write(struct libspawn__tree *tree,

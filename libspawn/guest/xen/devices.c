@@ -230,8 +230,8 @@ libspawn__xen_devices_connect_nics(struct libspawn__xen *xen,
         const struct libspawn_nic *nic = &guest->config->nics[i];
 
         if (libspawn__xen_nic_has_backend(nic)) {
-            rc = add_connect_job(xen, &jobs, "vif", guest->domid, i, &job,
-                                 err);
+            rc =
+                add_connect_job(xen, &jobs, "vif", guest->domid, i, &job, err);
         }
         if (!rc && libspawn__xen_nic_has_backend(nic)) {
             name_interfaces(job, nic->vifname, guest->domid, i,
@@ -241,8 +241,7 @@ libspawn__xen_devices_connect_nics(struct libspawn__xen *xen,
     if (!rc) {
         rc = run_round(xen, &jobs, "online", "type_if=vif", false, err);
     }
-    return rc ? rc
-              : run_round(xen, &jobs, "add", "type_if=tap", true, err);
+    return rc ? rc : run_round(xen, &jobs, "add", "type_if=tap", true, err);
 }
 
 /* ---- Closing ----------------------------------------------------------- */
@@ -275,11 +274,10 @@ static int
 add_close_job(struct libspawn__xen *xen, struct jobs *jobs, uint32_t domid,
               const char *kind, const char *id, struct libspawn_err *err)
 {
-    AUTO_FREE char *own = libspawn__str_format("/libxl/%" PRIu32
-                                               "/device/%s/%s",
-                                               domid, kind, id);
-    AUTO_FREE char *wanted = libspawn__str_format(
-        BACKENDS "/%s/%" PRIu32 "/%s", kind, domid, id);
+    AUTO_FREE char *own = libspawn__str_format(
+        "/libxl/%" PRIu32 "/device/%s/%s", domid, kind, id);
+    AUTO_FREE char *wanted =
+        libspawn__str_format(BACKENDS "/%s/%" PRIu32 "/%s", kind, domid, id);
     AUTO_FREE char *backend = own ? read_node(xen, own, "backend") : NULL;
     AUTO_FREE char *type = own ? read_node(xen, own, "type") : NULL;
     struct job *job;
@@ -376,8 +374,8 @@ wait_until_closed(struct libspawn__xen *xen, const struct jobs *jobs,
     size_t i;
 
     for (i = 0; i < jobs->n; i++) {
-        AUTO_FREE char *back = libspawn__str_format(BACKENDS "/%s",
-                                                    jobs->items[i].backend);
+        AUTO_FREE char *back =
+            libspawn__str_format(BACKENDS "/%s", jobs->items[i].backend);
         int one = back ? wait_for_state(xen, back, LIBSPAWN__XEN_DEVICE_CLOSED,
                                         deadline, rc ? NULL : err)
                        : libspawn__fail_nomem(rc ? NULL : err);

@@ -9,9 +9,10 @@
 
 /* Runs the scripts of disks that need one, before the device model starts.
  * Undo: libspawn__xen_devices_close. */
-int libspawn__xen_devices_connect_disks(struct libspawn__xen *xen,
-                                        const struct libspawn__xen_guest *guest,
-                                        struct libspawn_err *err);
+int
+libspawn__xen_devices_connect_disks(struct libspawn__xen *xen,
+                                    const struct libspawn__xen_guest *guest,
+                                    struct libspawn_err *err);
 
 /* Puts the network interfaces on their bridges, once the device model has
  * made its ones.  Undo: the same. */

@@ -18,7 +18,9 @@
 
 #define BACKENDS "/local/domain/0/backend/vbd"
 
-enum { MOUNTS_MAX = 8 * 1024 * 1024 };
+enum {
+    MOUNTS_MAX = 8 * 1024 * 1024
+};
 
 const char *
 libspawn__xen_disk_format_word(enum libspawn_disk_format format)
@@ -188,12 +190,12 @@ guest_uses(struct libspawn__tree *tree, const char *domid, const char *device,
     AUTO_STRV struct libspawn__strv ids = { 0 };
     size_t i;
 
-    if (!dir || libspawn__store_list(tree->store, tree->txn, dir, &ids, NULL)) {
+    if (!dir ||
+        libspawn__store_list(tree->store, tree->txn, dir, &ids, NULL)) {
         return false;
     }
     for (i = 0; i < ids.n_items; i++) {
-        AUTO_FREE char *one =
-            libspawn__str_format("%s/%s", dir, ids.items[i]);
+        AUTO_FREE char *one = libspawn__str_format("%s/%s", dir, ids.items[i]);
         AUTO_FREE char *its = one ? read_node(tree, one, "physical-device")
                                   : NULL;
         AUTO_FREE char *mode = one ? read_node(tree, one, "mode") : NULL;
@@ -216,9 +218,9 @@ check_sharing(struct libspawn__tree *tree,
     size_t i;
 
     if (is_mounted(disk->device, read_only)) {
-        tree->rc = libspawn__fail(
-            tree->err, LIBSPAWN_ERR_BUSY, "disk '%s': '%s' is mounted here",
-            disk->config->vdev, disk->config->target);
+        tree->rc = libspawn__fail(tree->err, LIBSPAWN_ERR_BUSY,
+                                  "disk '%s': '%s' is mounted here",
+                                  disk->config->vdev, disk->config->target);
         return;
     }
     print_device(disk->device, device);
@@ -252,11 +254,9 @@ describe_back(struct libspawn__xen_device *device,
 
     if (is_phy) {
         libspawn__xen_device_add(device, back, "params", "%s", target);
-        libspawn__xen_device_add(device, back, "script", "%s%s",
-                                 script[0] == '/'
-                                     ? ""
-                                     : LIBSPAWN__XEN_SCRIPT_DIR "/",
-                                 script);
+        libspawn__xen_device_add(
+            device, back, "script", "%s%s",
+            script[0] == '/' ? "" : LIBSPAWN__XEN_SCRIPT_DIR "/", script);
     } else {
         libspawn__xen_device_add(
             device, back, "params", "%s:%s",

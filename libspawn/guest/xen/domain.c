@@ -77,9 +77,8 @@ describe(const struct libspawn__xen_guest *guest,
 /* The hypervisor gives the next free number after the last one it gave, so
  * the domain with a recent number only has to go again. */
 static int
-create_fresh(struct libspawn__xen *xen,
-             struct xen_domctl_createdomain *domain, uint32_t *domid_r,
-             struct libspawn_err *err)
+create_fresh(struct libspawn__xen *xen, struct xen_domctl_createdomain *domain,
+             uint32_t *domid_r, struct libspawn_err *err)
 {
     int i;
 

@@ -13,7 +13,9 @@
 #include "guest/xen/nodes.h"
 #include "store/paths.h"
 
-enum { ARGUMENTS_MAX = 1024 * 1024 };
+enum {
+    ARGUMENTS_MAX = 1024 * 1024
+};
 
 /* ---- The device model of others ---------------------------------------- */
 
@@ -106,6 +108,17 @@ has_nodes(struct libspawn__xen *xen, uint32_t domid)
     return false;
 }
 
+/* A domain that somebody else has destroyed may be there for the pause and
+ * gone a moment later. */
+static int
+destroy_domain(struct libspawn__xen *xen, uint32_t domid,
+               struct libspawn_err *err)
+{
+    int rc = libspawn__xen_domain_destroy(xen, domid, err);
+
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+}
+
 int
 libspawn__xen_end_guest(struct libspawn__xen *xen, uint32_t domid,
                         int grace_ms, struct libspawn_err *err)
@@ -128,7 +141,7 @@ libspawn__xen_end_guest(struct libspawn__xen *xen, uint32_t domid,
     }
     rc = libspawn__xen_devices_close(xen, domid, err);
     if (has_domain) {
-        one = libspawn__xen_domain_destroy(xen, domid, rc ? NULL : err);
+        one = destroy_domain(xen, domid, rc ? NULL : err);
         rc = rc ? rc : one;
     }
     libspawn__xen_files_remove(domid);

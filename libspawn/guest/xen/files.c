@@ -37,8 +37,8 @@ libspawn__xen_files_stock_config_path(uint32_t domid, const char *uuid)
 char *
 libspawn__xen_files_qmp_path(uint32_t domid)
 {
-    return libspawn__str_format(
-        LIBSPAWN__XEN_RUN_DIR "/qmp-libspawn-%" PRIu32, domid);
+    return libspawn__str_format(LIBSPAWN__XEN_RUN_DIR "/qmp-libspawn-%" PRIu32,
+                                domid);
 }
 
 char *
@@ -52,9 +52,9 @@ static int
 write_private(char *path, const char *json, struct libspawn_err *err)
 {
     /* With its NUL: the stock tools read it as a string. */
-    int rc = path ? libspawn__file_replace(path, json, strlen(json) + 1, 0600,
-                                           err)
-                  : libspawn__fail_nomem(err);
+    int rc =
+        path ? libspawn__file_replace(path, json, strlen(json) + 1, 0600, err)
+             : libspawn__fail_nomem(err);
 
     free(path);
     return rc;

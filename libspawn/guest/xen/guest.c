@@ -6,7 +6,10 @@
 
 #include "base/util.h"
 
-enum { HVM_VCPUS_MAX = 128, PV_VCPUS_MAX = 512 };
+enum {
+    HVM_VCPUS_MAX = 128,
+    PV_VCPUS_MAX = 512
+};
 
 static int
 check_uuid(const char *uuid, struct libspawn_err *err)
@@ -16,8 +19,7 @@ check_uuid(const char *uuid, struct libspawn_err *err)
     for (i = 0; uuid[i]; i++) {
         bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
 
-        if (is_dash ? uuid[i] != '-'
-                    : !strchr("0123456789abcdef", uuid[i])) {
+        if (is_dash ? uuid[i] != '-' : !strchr("0123456789abcdef", uuid[i])) {
             break;
         }
     }

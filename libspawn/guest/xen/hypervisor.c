@@ -23,7 +23,9 @@
 #include "store/paths.h"
 #include "store/provider.h"
 
-enum { CONFIG_MAX_SIZE = 1024 * 1024 };
+enum {
+    CONFIG_MAX_SIZE = 1024 * 1024
+};
 
 /* ---- Host -------------------------------------------------------------- */
 

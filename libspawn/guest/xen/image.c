@@ -94,8 +94,8 @@ describe(const struct libspawn__xen_guest *guest, struct xc_dom_image *dom)
     dom->mmio_start = HVM_BELOW_4G_MMIO_START;
     dom->lowmem_end = memory->low_end;
     dom->highmem_end = memory->high_end;
-    dom->target_pages =
-        (memory->target_kib - memory->video_kib) / (XC_PAGE_SIZE / 1024);
+    dom->target_pages = (memory->target_kib - memory->video_kib) /
+                        (XC_PAGE_SIZE / 1024);
     dom->console_evtchn = guest->console_port;
     dom->console_domid = guest->console_domid;
     dom->xenstore_evtchn = guest->store_port;
@@ -140,10 +140,11 @@ populate(struct libspawn__xen *xen, const struct libspawn__xen_guest *guest,
     int rc = check(xen, xc_dom_mem_init(image->dom, (unsigned int)ram_mib),
                    "dividing its memory", err);
 
+    /* What was free when it was looked at may be somebody else's by now. */
     if (!rc && xc_dom_boot_mem_init(image->dom)) {
-        rc = libspawn__xen_fail(xen, err, 0,
-                                "giving the domain %" PRIu64
-                                " MiB of memory", ram_mib);
+        rc = libspawn__xen_fail(xen, err, ENOMEM,
+                                "giving the domain %" PRIu64 " MiB of memory",
+                                ram_mib);
     }
     return rc ? rc : set_memory_map(xen, guest, image, err);
 }

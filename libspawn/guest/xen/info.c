@@ -10,7 +10,9 @@
 #include "base/util.h"
 #include "store/paths.h"
 
-enum { PAGE_DOMAINS = 256 }; /* asked for in one call */
+enum {
+    PAGE_DOMAINS = 256
+}; /* asked for in one call */
 
 /* All domains as the hypervisor lists them, by number; '*domains_r' is freed
  * by the caller. */
@@ -72,7 +74,8 @@ libspawn__xen_info_get(struct libspawn__xen *xen, uint32_t domid,
     if (got < 0) {
         return libspawn__xen_fail(xen, err, errno,
                                   "asking the hypervisor about domain "
-                                  "%" PRIu32, domid);
+                                  "%" PRIu32,
+                                  domid);
     }
     if (got == 0 || info.domain != domid) {
         return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
@@ -120,8 +123,8 @@ state_of(uint32_t flags)
         { XEN_DOMINF_shutdown, LIBSPAWN_GUEST_SHUTDOWN },
         { XEN_DOMINF_dying, LIBSPAWN_GUEST_DYING },
     };
-    unsigned int reason =
-        (flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
+    unsigned int reason = (flags >> XEN_DOMINF_shutdownshift) &
+                          XEN_DOMINF_shutdownmask;
     unsigned int state = 0;
     size_t i;
 

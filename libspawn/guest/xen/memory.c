@@ -86,7 +86,8 @@ check_sizes(const struct libspawn_guest_config *config, uint64_t max_mib,
     if (config->memory_mib * KIB_PER_MIB <
         video_kib + LEAST_RAM_MIB * KIB_PER_MIB) {
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "%" PRIu64 " MiB of memory leaves nothing beside "
+                              "%" PRIu64
+                              " MiB of memory leaves nothing beside "
                               "the %" PRIu64 " MiB of video memory",
                               config->memory_mib, video_kib / KIB_PER_MIB);
     }
@@ -119,8 +120,8 @@ libspawn__xen_memory_plan(const struct libspawn_guest_config *config,
                           struct libspawn__xen_memory *memory_r,
                           struct libspawn_err *err)
 {
-    uint64_t max_mib =
-        config->max_memory_mib ? config->max_memory_mib : config->memory_mib;
+    uint64_t max_mib = config->max_memory_mib ? config->max_memory_mib
+                                              : config->memory_mib;
     struct libspawn__xen_memory m = { .max_kib = max_mib * KIB_PER_MIB };
     bool has_hole = type == LIBSPAWN_GUEST_TYPE_HVM;
     uint64_t ram;

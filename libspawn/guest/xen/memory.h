@@ -22,12 +22,12 @@ struct libspawn__xen_memory {
     uint64_t max_kib;    /* most it can ever have */
     uint64_t target_kib; /* what it has at start */
     uint64_t video_kib;
-    uint64_t paging_kib; /* for the hypervisor's tables of this guest */
-    uint64_t limit_kib;  /* what the hypervisor lets it allocate */
+    uint64_t paging_kib;  /* for the hypervisor's tables of this guest */
+    uint64_t limit_kib;   /* what the hypervisor lets it allocate */
     uint64_t balloon_kib; /* what the guest is told to stay at */
-    uint64_t needed_kib; /* free memory that its creation takes */
-    uint64_t low_end;    /* address behind the RAM below 4 GiB */
-    uint64_t high_end;   /* address behind the RAM above 4 GiB; 0: none */
+    uint64_t needed_kib;  /* free memory that its creation takes */
+    uint64_t low_end;     /* address behind the RAM below 4 GiB */
+    uint64_t high_end;    /* address behind the RAM above 4 GiB; 0: none */
 };
 
 /* 'hap' says whether the processor translates addresses (else the hypervisor

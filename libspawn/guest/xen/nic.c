@@ -10,7 +10,9 @@
 #include "guest/xen/device.h"
 #include "guest/xen/xen.h"
 
-enum { DEFAULT_MTU = 1492 };
+enum {
+    DEFAULT_MTU = 1492
+};
 
 /* FNV-1a: spreads the few random bits of a uuid well enough. */
 static uint32_t
@@ -84,10 +86,9 @@ describe_back(struct libspawn__xen_device *device,
     libspawn__xen_device_add(device, back, "online", "1");
     libspawn__xen_device_add(device, back, "state", "%d",
                              LIBSPAWN__XEN_DEVICE_INITIALISING);
-    libspawn__xen_device_add(device, back, "script", "%s%s",
-                             script[0] == '/' ? ""
-                                              : LIBSPAWN__XEN_SCRIPT_DIR "/",
-                             script);
+    libspawn__xen_device_add(
+        device, back, "script", "%s%s",
+        script[0] == '/' ? "" : LIBSPAWN__XEN_SCRIPT_DIR "/", script);
     if (nic->vifname) {
         libspawn__xen_device_add(device, back, "vifname", "%s", nic->vifname);
     }

@@ -15,7 +15,10 @@
 #include "guest/xen/nic.h"
 #include "store/paths.h"
 
-enum { NAME_SIZE = 64, CONSOLE_LIMIT = 1048576 };
+enum {
+    NAME_SIZE = 64,
+    CONSOLE_LIMIT = 1048576
+};
 
 /* The directories of one guest; NULL without memory. */
 struct dirs {
@@ -103,8 +106,8 @@ write_basics(struct libspawn__tree *tree,
     }
     libspawn__tree_put(tree, dir,
                        "control/platform-feature-multiprocessor-suspend", "1");
-    libspawn__tree_put(tree, dir,
-                       "control/platform-feature-xs_reset_watches", "1");
+    libspawn__tree_put(tree, dir, "control/platform-feature-xs_reset_watches",
+                       "1");
     libspawn__tree_printf(tree, dir, "store/port", "%" PRIu32,
                           guest->store_port);
     libspawn__tree_printf(tree, dir, "store/ring-ref", "%" PRIu64,
@@ -200,8 +203,7 @@ write_console(struct libspawn__tree *tree,
                              LIBSPAWN__XEN_DEVICE_INITIALISING);
     libspawn__xen_device_add(&d, &d.back, "protocol", "vt100");
     libspawn__xen_device_add(&d, &d.front_fixed, "backend-id", "0");
-    libspawn__xen_device_add(&d, &d.front_fixed, "limit", "%d",
-                             CONSOLE_LIMIT);
+    libspawn__xen_device_add(&d, &d.front_fixed, "limit", "%d", CONSOLE_LIMIT);
     libspawn__xen_device_add(&d, &d.front_fixed, "type", "xenconsoled");
     libspawn__xen_device_add(&d, &d.front_fixed, "output", "pty");
     libspawn__xen_device_add(&d, &d.front_fixed, "tty", "%s", "");
@@ -335,9 +337,8 @@ libspawn__xen_nodes_introduce(struct libspawn__xen *xen,
                               const struct libspawn__xen_guest *guest,
                               struct libspawn_err *err)
 {
-    return libspawn__store_introduce(xen->store, guest->domid,
-                                     guest->store_frame, guest->store_port,
-                                     err);
+    return libspawn__store_introduce(
+        xen->store, guest->domid, guest->store_frame, guest->store_port, err);
 }
 
 /* ---- Removal ----------------------------------------------------------- */
@@ -350,8 +351,8 @@ read_vm(struct libspawn__tree *tree)
         libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, tree->domid);
     AUTO_FREE char *vm = NULL;
 
-    if (!path || libspawn__store_read(tree->store, tree->txn, path, &vm, NULL,
-                                      NULL)) {
+    if (!path ||
+        libspawn__store_read(tree->store, tree->txn, path, &vm, NULL, NULL)) {
         return NULL;
     }
     return libspawn__str_has_prefix(vm, "/vm/") && vm[4] ? TAKE_PTR(vm) : NULL;

@@ -12,7 +12,9 @@
 
 #include "base/util.h"
 
-enum { TIMER_NO_DELAY_FOR_MISSED_TICKS = 1 };
+enum {
+    TIMER_NO_DELAY_FOR_MISSED_TICKS = 1
+};
 
 /* What "viridian=1" stands for. */
 #define VIRIDIAN_DEFAULTS                                                     \
@@ -88,12 +90,12 @@ static int
 open_ports(struct libspawn__xen *xen, struct libspawn__xen_guest *guest,
            struct libspawn_err *err)
 {
-    int rc = read_server(xen, "/tool/xenstored/domid", &guest->store_domid,
-                         err);
+    int rc =
+        read_server(xen, "/tool/xenstored/domid", &guest->store_domid, err);
 
     if (!rc) {
-        rc = read_server(xen, "/tool/xenconsoled/domid",
-                         &guest->console_domid, err);
+        rc = read_server(xen, "/tool/xenconsoled/domid", &guest->console_domid,
+                         err);
     }
     if (!rc) {
         rc = open_port(xen, guest->domid, guest->store_domid, "store",
@@ -156,8 +158,7 @@ set_clocks(struct libspawn__xen *xen, const struct libspawn__xen_guest *guest,
         return libspawn__xen_fail(xen, err, errno,
                                   "setting the time stamp counter");
     }
-    if (offset &&
-        xc_domain_set_time_offset(xen->xc, guest->domid, offset)) {
+    if (offset && xc_domain_set_time_offset(xen->xc, guest->domid, offset)) {
         return libspawn__xen_fail(xen, err, errno, "setting the clock");
     }
     return 0;

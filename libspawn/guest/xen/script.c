@@ -6,14 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/util.h"
 
 #define SEARCH_PATH                                                           \
@@ -120,12 +118,7 @@ start(struct libspawn__xen_script *script, struct libspawn_err *err)
         return libspawn__fail_errno(err, r, "starting hotplug script '%s'",
                                     script->path);
     }
-    script->pidfd = pidfd_open(script->pid, 0);
-    if (script->pidfd < 0) {
-        return libspawn__fail_errno(err, errno, "watching hotplug script '%s'",
-                                    script->path);
-    }
-    return 0;
+    return libspawn__pidref_from_pid(script->pid, &script->ref, err);
 }
 
 /* ---- Waiting ----------------------------------------------------------- */
@@ -138,40 +131,8 @@ reap(struct libspawn__xen_script *script)
     do {
         pid = waitpid(script->pid, &script->wait_status, 0);
     } while (pid < 0 && errno == EINTR);
-    script->is_status_unknown = pid < 0;
     script->pid = 0;
-    libspawn__auto_close(&script->pidfd);
-    script->pidfd = -1;
-}
-
-/* Waits for the end of one; false when time ran out. */
-static bool
-wait_for_end(const struct libspawn__xen_script *script, int64_t deadline)
-{
-    for (;;) {
-        struct pollfd poll_fd = { .fd = script->pidfd, .events = POLLIN };
-        int64_t left = MAX(deadline - libspawn__clock_now_ms(), 0);
-        int r = poll(&poll_fd, 1, (int)left);
-
-        if (r > 0 || (r < 0 && errno != EINTR)) {
-            return true;
-        }
-        if (r == 0) {
-            return false;
-        }
-    }
-}
-
-/* A script without a pidfd cannot be waited for with a deadline; it is killed,
- * and being our unreaped child its number is still its own. */
-static void
-kill_script(const struct libspawn__xen_script *script)
-{
-    if (script->pidfd < 0) {
-        kill(script->pid, SIGKILL);
-    } else {
-        pidfd_send_signal(script->pidfd, SIGKILL, NULL, 0);
-    }
+    libspawn__pidref_dispose(&script->ref);
 }
 
 /* What the script says itself, else how it ended. */
@@ -203,31 +164,34 @@ explain(struct libspawn__store *store,
                           WEXITSTATUS(script->wait_status));
 }
 
+/* Waits for the end of a script that was started.  One that could not be
+ * pinned, for want of a descriptor, has no deadline. */
 static int
 finish(struct libspawn__store *store, struct libspawn__xen_script *script,
        int64_t deadline, int timeout_ms, struct libspawn_err *err)
 {
-    bool is_late;
+    bool is_late = false;
 
     if (!script->pid) {
         return 0;
     }
-    is_late = script->pidfd < 0 || !wait_for_end(script, deadline);
+    if (script->ref.fd >= 0) {
+        int64_t left = MAX(deadline - libspawn__clock_now_ms(), 0);
+
+        is_late = libspawn__pidref_wait(&script->ref, (int)left, NULL) ==
+                  LIBSPAWN_ERR_TIMEOUT;
+    }
     if (is_late) {
-        kill_script(script);
+        libspawn__pidref_signal(&script->ref, SIGKILL, NULL);
     }
     reap(script);
     if (is_late) {
         return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
                               "hotplug script '%s' %s took longer than %d "
                               "seconds and was ended",
-                              script->path, script->action,
-                              timeout_ms / 1000);
+                              script->path, script->action, timeout_ms / 1000);
     }
-    /* Status 0 stays 0 when somebody else reaped it. */
-    return !script->is_status_unknown && script->wait_status
-               ? explain(store, script, err)
-               : 0;
+    return script->wait_status ? explain(store, script, err) : 0;
 }
 
 int
@@ -241,15 +205,16 @@ libspawn__xen_scripts_run(struct libspawn__store *store,
 
     for (i = 0; i < n; i++) {
         scripts[i].pid = 0;
-        scripts[i].pidfd = -1;
+        scripts[i].ref = (struct libspawn__pidref)LIBSPAWN__PIDREF_INIT;
+        scripts[i].wait_status = 0;
     }
     for (i = 0; !rc && i < n; i++) {
         rc = start(&scripts[i], err);
     }
     for (i = 0; i < n; i++) {
         /* The first error is the one that is told. */
-        int one = finish(store, &scripts[i], deadline, timeout_ms,
-                         rc ? NULL : err);
+        int one =
+            finish(store, &scripts[i], deadline, timeout_ms, rc ? NULL : err);
 
         rc = rc ? rc : one;
     }

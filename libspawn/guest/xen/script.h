@@ -9,28 +9,29 @@
 #ifndef LIBSPAWN_GUEST_XEN_SCRIPT_H
 #define LIBSPAWN_GUEST_XEN_SCRIPT_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
-#include "base/str.h"
+#include "base/pidref.h"
 #include "store/store.h"
 
-enum { LIBSPAWN__XEN_SCRIPT_TIMEOUT_MS = 40000 };
+enum {
+    LIBSPAWN__XEN_SCRIPT_TIMEOUT_MS = 40000
+};
 
 struct libspawn__xen_script {
-    const char *path;      /* borrowed, like all strings here */
-    const char *action;    /* "add", "remove", "online", "offline" */
-    const char *argument;  /* further one; NULL: none */
-    const char *backend;   /* KIND/D/ID, below .../backend/ */
-    const char *kind;      /* "vbd", "vif" */
-    const char *vif;       /* name of the interface; NULL: not a network card */
-    const char *emulated;  /* name of the emulated one's; NULL: none */
+    const char *path;     /* borrowed, like all strings here */
+    const char *action;   /* "add", "remove", "online", "offline" */
+    const char *argument; /* further one; NULL: none */
+    const char *backend;  /* KIND/D/ID, below .../backend/ */
+    const char *kind;     /* "vbd", "vif" */
+    const char *vif;      /* interface; NULL: not a network card */
+    const char *emulated; /* interface of its emulated twin; NULL: none */
 
     /* Private. */
     pid_t pid; /* 0: not started, or reaped */
-    int pidfd;
-    int wait_status;
-    bool is_status_unknown; /* somebody else reaped it */
+    struct libspawn__pidref ref;
+    int wait_status; /* 0 also when somebody else reaped it */
 };
 
 /* Runs all of them at once, and waits for all.  When one fails, the sentence

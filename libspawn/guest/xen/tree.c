@@ -6,7 +6,9 @@
 #include "base/str.h"
 #include "base/util.h"
 
-enum { N_TRIES = 64 };
+enum {
+    N_TRIES = 64
+};
 
 int
 libspawn__tree_run(struct libspawn__store *store, uint32_t domid,
@@ -17,9 +19,9 @@ libspawn__tree_run(struct libspawn__store *store, uint32_t domid,
     int i;
 
     for (i = 0; i < N_TRIES && rc == LIBSPAWN_ERR_CONFLICT; i++) {
-        struct libspawn__tree tree = {
-            .store = store, .domid = domid, .err = err
-        };
+        struct libspawn__tree tree = { .store = store,
+                                       .domid = domid,
+                                       .err = err };
 
         rc = libspawn__store_txn_begin(store, &tree.txn, err);
         if (rc) {
@@ -73,18 +75,17 @@ libspawn__tree_make(struct libspawn__tree *tree, const char *dir,
                                       { .domid = tree->backend_domid,
                                         .can_read = true } },
     };
-    bool is_single =
-        right == LIBSPAWN__TREE_PRIVATE || right == LIBSPAWN__TREE_GUEST;
+    bool is_single = right == LIBSPAWN__TREE_PRIVATE ||
+                     right == LIBSPAWN__TREE_GUEST;
 
     if (!path) {
         return;
     }
     tree->rc = libspawn__store_mkdir(tree->store, tree->txn, path, tree->err);
     if (!tree->rc) {
-        tree->rc =
-            libspawn__store_set_perms(tree->store, tree->txn, path,
-                                      lists[right], is_single ? 1 : 2,
-                                      tree->err);
+        tree->rc = libspawn__store_set_perms(tree->store, tree->txn, path,
+                                             lists[right], is_single ? 1 : 2,
+                                             tree->err);
     }
 }
 

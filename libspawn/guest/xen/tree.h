@@ -24,8 +24,8 @@ enum libspawn__tree_right {
 struct libspawn__tree {
     struct libspawn__store *store;
     struct libspawn__store_txn *txn;
-    uint32_t domid;          /* of the guest */
-    uint32_t backend_domid;  /* for FRONTEND, and the owner of READABLE */
+    uint32_t domid;         /* of the guest */
+    uint32_t backend_domid; /* for FRONTEND, and the owner of READABLE */
     struct libspawn_err *err;
     int rc; /* of the first failure */
 };

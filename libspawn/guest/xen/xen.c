@@ -74,8 +74,7 @@ open_handles(struct libspawn__xen *xen, struct libspawn_err *err)
 {
     int rc;
 
-    xen->xc =
-        xc_interface_open(&xen->logger.vtable, &xen->logger.vtable, 0);
+    xen->xc = xc_interface_open(&xen->logger.vtable, &xen->logger.vtable, 0);
     if (!xen->xc) {
         return libspawn__xen_fail(xen, err, errno,
                                   "opening the hypervisor interface");
@@ -147,8 +146,8 @@ libspawn__xen_fail(struct libspawn__xen *xen, struct libspawn_err *err,
     if (sys_errno == 0) {
         return said[0] ? libspawn__fail(err, LIBSPAWN_ERR_SYSTEM, "%s (%s)",
                                         text, said)
-                       : libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
-                                        "%s failed", text);
+                       : libspawn__fail(err, LIBSPAWN_ERR_SYSTEM, "%s failed",
+                                        text);
     }
     rc = libspawn__fail_errno(err, sys_errno, "%s", text);
     if (err && said[0]) {

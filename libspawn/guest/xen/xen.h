@@ -50,8 +50,7 @@ struct libspawn__xen {
 /* Opens the hypervisor.  LIBSPAWN_ERR_UNSUPPORTED when it is not the version
  * that the libraries were made for, LIBSPAWN_ERR_DENIED without the right. */
 int libspawn__xen_open(struct libspawn__store *store,
-                       struct libspawn__xen **xen_r,
-                       struct libspawn_err *err);
+                       struct libspawn__xen **xen_r, struct libspawn_err *err);
 void libspawn__xen_close(struct libspawn__xen *xen);
 
 /* Forgets what the libraries said; call before a step whose failure is to be

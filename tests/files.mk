@@ -1,0 +1,185 @@
+# Tests.  A program is one line in the list of its folder; its source is
+# tests/FOLDER/NAME.c.  What else it needs goes into EXTRA_SOURCES_NAME and
+# EXTRA_LIBS_NAME, set before the rules below.  Names are unique over all
+# folders.
+
+TEST_LIB_SOURCES := \
+  tests/lib/harness.c \
+  tests/lib/helpers.c \
+  tests/lib/leftovers.c \
+  tests/lib/processes.c
+
+# One per source file; no root, no network, no real device model.
+UNIT_TESTS := \
+  test_cfg_corpus \
+  test_cfg_keys \
+  test_cfg_load \
+  test_cfg_memory \
+  test_config \
+  test_exec \
+  test_fd \
+  test_json \
+  test_log \
+  test_loop \
+  test_paths \
+  test_pidref \
+  test_plan \
+  test_qmp \
+  test_qmp_end \
+  test_record \
+  test_report \
+  test_store_dir \
+  test_store_dir_crash \
+  test_store_memory \
+  test_str \
+  test_stream \
+  test_stream_names \
+  test_test_device_model \
+  test_test_device_model_qmp \
+  test_utf8 \
+  test_vdev \
+  test_wire_memory \
+  test_xen_detect
+
+EXTRA_SOURCES_fuzz_cfg = $(XL_CFG_SOURCES)
+
+# The parts of guest/xen that need no hypervisor.
+ifeq ($(WITH_XEN),yes)
+XEN_UNIT_TESTS := \
+  test_xen_announce \
+  test_xen_arguments \
+  test_xen_cpuset \
+  test_xen_history \
+  test_xen_memory \
+  test_xen_nodes
+UNIT_TESTS += $(XEN_UNIT_TESTS)
+$(foreach t,$(XEN_UNIT_TESTS),\
+  $(eval EXTRA_SOURCES_$(t) = tests/unit/xen_scene.c $(XEN_SOURCES)) \
+  $(eval EXTRA_LIBS_$(t) = $(XEN_LIBS)))
+endif
+
+EXTRA_SOURCES_test_cfg_corpus = $(XL_CFG_SOURCES)
+EXTRA_SOURCES_test_cfg_keys = $(XL_CFG_SOURCES)
+EXTRA_SOURCES_test_cfg_load = $(XL_CFG_SOURCES)
+EXTRA_SOURCES_test_cfg_stock = $(XL_CFG_SOURCES)
+EXTRA_SOURCES_test_cfg_memory = $(XL_CFG_SOURCES)
+EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
+EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c
+STORE_CONTRACT := tests/unit/store_contract.c \
+  tests/unit/store_contract_node.c \
+  tests/unit/store_contract_txn.c \
+  tests/unit/store_contract_watch.c
+EXTRA_SOURCES_test_store_dir := $(STORE_CONTRACT)
+EXTRA_SOURCES_test_store_dir_crash := tests/unit/store_contract.c
+EXTRA_SOURCES_test_store_memory := tests/unit/store_contract.c tests/lib/memory.c
+EXTRA_SOURCES_test_store_xenstore := $(STORE_CONTRACT) libspawn/store/xenstore.c
+EXTRA_LIBS_test_store_memory = $(EXTRA_LIBS_test_wire_memory)
+EXTRA_LIBS_test_store_xenstore := -lxenstore
+EXTRA_LIBS_test_cfg_memory = $(EXTRA_LIBS_test_wire_memory)
+EXTRA_LIBS_test_wire_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup,--wrap=vasprintf
+
+# Whole operations, against QEMU and fakes.
+FLOW_TESTS := \
+  test_guest_image \
+  test_qmp_qemu \
+  test_spawn_caller \
+  test_spawn_death \
+  test_spawn_exec \
+  test_spawn_inherit \
+  test_spawn_log \
+  test_spawn_monitor \
+  test_spawn_qemu \
+  test_spawn_ready \
+  test_spawn_record \
+  test_spawn_release \
+  test_spawn_stop
+
+$(foreach t,$(filter test_spawn_%,$(FLOW_TESTS)),$(eval \
+  EXTRA_SOURCES_$(t) := tests/flow/spawn_story.c))
+EXTRA_SOURCES_test_spawn_monitor += tests/flow/dm_story.c
+EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c
+EXTRA_SOURCES_test_spawn_record += tests/flow/recycle.c
+EXTRA_SOURCES_test_spawn_death += tests/flow/kill_at.c
+
+# Runs of the programs, as a user would.
+CLI_TESTS := \
+  test_xl_config \
+  test_xl_failures \
+  test_xl_files \
+  test_xl_interrupted \
+  test_xl_life \
+  test_xl_state \
+  test_xl_usage
+
+$(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
+  EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
+EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
+EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c
+
+# What needs a real Xen host; skipped elsewhere (make check-xen).
+XEN_TESTS := \
+  test_cfg_stock \
+  $(if $(filter yes,$(WITH_XEN)),test_store_xenstore test_xen_domain) \
+  test_xl_guest
+
+EXTRA_SOURCES_test_xen_domain = $(XEN_SOURCES)
+EXTRA_LIBS_test_xen_domain = $(XEN_LIBS)
+
+# Programs that tests start, such as fakes: tests/fake/NAME.c.
+FAKE_PROGRAMS :=
+
+# The harness itself; must_fail holds the failures that it has to report.
+SANITY_TESTS := \
+  must_fail \
+  test_harness
+
+TEST_LIBS := $(shell pkg-config --libs check 2>/dev/null) $(LIBSPAWN_LIBS)
+
+define test_program
+SOURCES_$(1) := tests/$(2)/$(1).c $$(TEST_LIB_SOURCES) $$(EXTRA_SOURCES_$(1))
+LIBS_$(1) := $$(EXTRA_LIBS_$(1)) $$(TEST_LIBS)
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call test_program,$(t),unit)))
+$(foreach t,$(FLOW_TESTS),$(eval $(call test_program,$(t),flow)))
+$(foreach t,$(CLI_TESTS),$(eval $(call test_program,$(t),cli)))
+$(foreach t,$(XEN_TESTS),$(eval $(call test_program,$(t),xen)))
+$(foreach t,$(SANITY_TESTS),$(eval $(call test_program,$(t),sanity)))
+
+define fake_program
+SOURCES_$(1) := tests/fake/$(1).c $$(EXTRA_SOURCES_$(1))
+LIBS_$(1) := $$(EXTRA_LIBS_$(1)) $$(LIBSPAWN_LIBS)
+endef
+$(foreach t,$(FAKE_PROGRAMS),$(eval $(call fake_program,$(t))))
+
+UNIT_PROGRAMS   := $(UNIT_TESTS:%=$(BUILD)/tests/unit/%)
+FLOW_PROGRAMS   := $(FLOW_TESTS:%=$(BUILD)/tests/flow/%)
+CLI_PROGRAMS    := $(CLI_TESTS:%=$(BUILD)/tests/cli/%)
+XEN_PROGRAMS    := $(XEN_TESTS:%=$(BUILD)/tests/xen/%)
+SANITY_PROGRAMS := $(SANITY_TESTS:%=$(BUILD)/tests/sanity/%)
+FAKES           := $(FAKE_PROGRAMS:%=$(BUILD)/tests/fake/%)
+
+TEST_PROGRAMS := $(UNIT_PROGRAMS) $(FLOW_PROGRAMS) $(CLI_PROGRAMS) \
+  $(XEN_PROGRAMS) $(SANITY_PROGRAMS) $(FAKES)
+
+# Fuzz targets: tests/fuzz/NAME.c defines LLVMFuzzerTestOneInput.  VARIANT=fuzz
+# makes fuzzers of them, every other variant programs that replay files; seeds
+# are in tests/fuzz/corpus/NAME/, what ever failed in tests/fuzz/crashes/NAME/.
+FUZZ_TARGETS := \
+  fuzz_cfg \
+  fuzz_json \
+  fuzz_plan \
+  fuzz_qmp \
+  fuzz_record \
+  fuzz_watcher
+
+define fuzz_program
+SOURCES_$(1) := tests/fuzz/$(1).c $$(EXTRA_SOURCES_$(1)) \
+  $(if $(filter fuzz,$(VARIANT)),,tests/lib/replay.c)
+LIBS_$(1) := $$(EXTRA_LIBS_$(1)) $$(LIBSPAWN_LIBS)
+endef
+$(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_program,$(t))))
+FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
+
+include tests/bench/files.mk
+
+include tests/guest/files.mk

@@ -101,7 +101,8 @@ LIBSPAWN_EXPORT int
 libspawn_ctx_new(const struct libspawn_ctx_options *options,
                  struct libspawn_ctx **ctx_r, struct libspawn_err *err);
 
-/* Aborts what is not released yet, as if the caller had died. */
+/* Aborts what is not released yet, as if the caller had died.  Watchers that
+ * still live are children of this process that nobody reaps any more. */
 LIBSPAWN_EXPORT void libspawn_ctx_free(struct libspawn_ctx *ctx);
 
 /* The descriptor to watch, level-triggered.  Not readable means that dispatch
@@ -322,7 +323,8 @@ libspawn_child_wait_ready(struct libspawn_child *child, int timeout_ms,
 
 enum libspawn_release {
     LIBSPAWN_RELEASE_WATCHED, /* the watcher stays and records the end */
-    LIBSPAWN_RELEASE_DETACHED /* the watcher leaves; nobody watches */
+    LIBSPAWN_RELEASE_DETACHED /* the watcher leaves; nobody watches, and the
+                                 child's output is a broken pipe */
 };
 
 /* The child shall live on when the caller ends.  Only when READY

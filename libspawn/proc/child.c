@@ -593,8 +593,10 @@ libspawn_child_check(const struct libspawn_child *child,
         return 0;
     }
     sentence = libspawn_report_sentence(&child->report.pub);
-    return sentence ? libspawn__fail(err, LIBSPAWN_ERR_CHILD, "%s", sentence)
-                    : libspawn__fail_nomem(err);
+    return libspawn__fail(err, LIBSPAWN_ERR_CHILD, "%s",
+                          sentence ? sentence
+                                   : "it has ended, and there is no memory "
+                                     "to say how");
 }
 
 const struct libspawn_report *

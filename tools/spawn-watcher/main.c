@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -237,6 +238,35 @@ report_failure(struct watcher *w, const struct libspawn_err *err)
     watcher_send(w, &message, LIBSPAWN__WATCHER_FAILED, -1);
 }
 
+static void
+tear_down(struct watcher *w)
+{
+    libspawn__store_close(w->store);
+    libspawn__log_close(&w->log);
+    libspawn__plan_dispose(&w->plan);
+    libspawn__loop_free(w->loop);
+}
+
+/* 0 once there is nothing left to watch. */
+static int
+run(struct watcher *w)
+{
+    struct libspawn_err err = { 0 };
+    int rc = set_up(w, &err);
+
+    if (!rc) {
+        rc = watcher_start(w, &err);
+    }
+    if (rc) {
+        report_failure(w, &err);
+    }
+    while (!rc && !w->is_done) {
+        /* When this fails the caller takes over. */
+        rc = libspawn__loop_wait(w->loop, -1, &err);
+    }
+    return rc;
+}
+
 static int
 print_usage(int argc, char *const argv[])
 {
@@ -264,24 +294,12 @@ int
 main(int argc, char *argv[])
 {
     struct watcher w = { .state = WATCHER_STARTING };
-    struct libspawn_err err = { 0 };
     int rc;
 
     if (!was_started_by_libspawn()) {
         return print_usage(argc, argv);
     }
-    rc = set_up(&w, &err);
-    if (!rc) {
-        rc = watcher_start(&w, &err);
-    }
-    if (rc) {
-        report_failure(&w, &err);
-        return 1;
-    }
-    while (!w.is_done) {
-        if (libspawn__loop_wait(w.loop, -1, &err)) {
-            return 1; /* the caller takes over */
-        }
-    }
-    return 0;
+    rc = run(&w);
+    tear_down(&w);
+    return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }

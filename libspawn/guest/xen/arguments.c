@@ -165,16 +165,13 @@ add_nic(struct libspawn__args *args, const struct libspawn__xen_guest *guest,
 
     libspawn__xen_nic_mac(nic, guest->uuid, index, mac);
     if (libspawn__xen_nic_has_backend(nic)) {
-        AUTO_FREE char *interface = NULL;
         char name[LIBSPAWN__XEN_INTERFACE_SIZE];
 
-        libspawn__xen_nic_interface(nic->vifname, args->domid, index, true,
-                                    name);
-        interface = libspawn__args_escape(name);
+        libspawn__xen_nic_interface(args->domid, index, true, name);
         libspawn__args_option(args, "-netdev",
                               "type=tap,id=net%" PRIu32 ",ifname=%s,"
                               "script=no,downscript=no",
-                              index, interface ? interface : "");
+                              index, name);
     } else {
         libspawn__args_option(args, "-netdev", "type=user,id=net%" PRIu32,
                               index);

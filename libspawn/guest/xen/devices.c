@@ -126,13 +126,12 @@ add_job(struct jobs *jobs)
 }
 
 static void
-name_interfaces(struct job *job, const char *vifname, uint32_t domid,
-                uint32_t index, bool is_emulated)
+name_interfaces(struct job *job, uint32_t domid, uint32_t index,
+                bool is_emulated)
 {
-    libspawn__xen_nic_interface(vifname, domid, index, false, job->vif);
+    libspawn__xen_nic_interface(domid, index, false, job->vif);
     if (is_emulated) {
-        libspawn__xen_nic_interface(vifname, domid, index, true,
-                                    job->emulated);
+        libspawn__xen_nic_interface(domid, index, true, job->emulated);
     }
 }
 
@@ -234,7 +233,7 @@ libspawn__xen_devices_connect_nics(struct libspawn__xen *xen,
                 add_connect_job(xen, &jobs, "vif", guest->domid, i, &job, err);
         }
         if (!rc && libspawn__xen_nic_has_backend(nic)) {
-            name_interfaces(job, nic->vifname, guest->domid, i,
+            name_interfaces(job, guest->domid, i,
                             libspawn__xen_nic_is_emulated(nic, is_hvm));
         }
     }
@@ -300,9 +299,7 @@ add_close_job(struct libspawn__xen *xen, struct jobs *jobs, uint32_t domid,
     }
     job->path = read_node(xen, own, "script");
     if (strcmp(kind, "vif") == 0) {
-        AUTO_FREE char *vifname = read_node(xen, own, "vifname");
-
-        name_interfaces(job, vifname, domid, (uint32_t)number,
+        name_interfaces(job, domid, (uint32_t)number,
                         libspawn__str_equal(type, "vif_ioemu"));
     } else if (job->path && !is_script_needed(xen, own, job->path)) {
         free(TAKE_PTR(job->path));

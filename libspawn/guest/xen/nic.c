@@ -54,18 +54,12 @@ libspawn__xen_nic_has_backend(const struct libspawn_nic *nic)
 }
 
 void
-libspawn__xen_nic_interface(const char *vifname, uint32_t domid,
-                            uint32_t index, bool is_emulated,
+libspawn__xen_nic_interface(uint32_t domid, uint32_t index, bool is_emulated,
                             char name[static LIBSPAWN__XEN_INTERFACE_SIZE])
 {
-    const char *suffix = is_emulated ? "-emu" : "";
-
-    if (vifname) {
-        snprintf(name, LIBSPAWN__XEN_INTERFACE_SIZE, "%s%s", vifname, suffix);
-    } else {
-        snprintf(name, LIBSPAWN__XEN_INTERFACE_SIZE,
-                 "vif%" PRIu32 ".%" PRIu32 "%s", domid, index, suffix);
-    }
+    snprintf(name, LIBSPAWN__XEN_INTERFACE_SIZE,
+             "vif%" PRIu32 ".%" PRIu32 "%s", domid, index,
+             is_emulated ? "-emu" : "");
 }
 
 const char *

@@ -1,8 +1,7 @@
 /*
  * Network cards.  An HVM guest meets one twice, like a disk: emulated by
- * QEMU on the host's interface "vifD.N-emu", and paravirtual on "vifD.N" (or
- * as the configuration calls them).  Both become ports of the bridge by the
- * hotplug script.
+ * QEMU on the host's interface "vifD.N-emu", and paravirtual on "vifD.N".  Both
+ * become ports of the bridge by the hotplug script.
  *
  * With LIBSPAWN_NIC_NET_USER there is only the emulated one, on QEMU's own
  * network.
@@ -29,11 +28,10 @@ bool libspawn__xen_nic_is_emulated(const struct libspawn_nic *nic,
                                    bool is_hvm);
 bool libspawn__xen_nic_has_backend(const struct libspawn_nic *nic);
 
-/* Name of its interface on the host; 'vifname' is what the configuration
- * calls it (NULL: nothing). */
+/* Name of its interface on the host.  Where the configuration has one of its
+ * own, the script renames it. */
 void
-libspawn__xen_nic_interface(const char *vifname, uint32_t domid,
-                            uint32_t index, bool is_emulated,
+libspawn__xen_nic_interface(uint32_t domid, uint32_t index, bool is_emulated,
                             char name[static LIBSPAWN__XEN_INTERFACE_SIZE]);
 
 const char *libspawn__xen_nic_bridge(const struct libspawn_nic *nic);

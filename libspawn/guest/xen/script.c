@@ -199,7 +199,7 @@ libspawn__xen_scripts_run(struct libspawn__store *store,
                           struct libspawn__xen_script *scripts, size_t n,
                           int timeout_ms, struct libspawn_err *err)
 {
-    int64_t deadline = libspawn__clock_now_ms() + timeout_ms;
+    int64_t deadline = libspawn__clock_now_ms() + timeout_ms * (int64_t)n;
     int rc = 0;
     size_t i;
 

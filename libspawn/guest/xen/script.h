@@ -35,7 +35,8 @@ struct libspawn__xen_script {
 };
 
 /* Runs all of them at once, and waits for all.  When one fails, the sentence
- * is what it left in the store; when time runs out, they are killed. */
+ * is what it left in the store.  When time runs out, 'timeout_ms' for each
+ * because they wait for each other's locks, they are killed. */
 int libspawn__xen_scripts_run(struct libspawn__store *store,
                               struct libspawn__xen_script *scripts, size_t n,
                               int timeout_ms, struct libspawn_err *err);

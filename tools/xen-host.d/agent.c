@@ -3,9 +3,8 @@
  *
  * Started by init once dom0 is up. It says hello, waits for the request, runs
  * the command with /dev/null as its stdin (or on a terminal, if the host sent
- * a window size first), passes on what the command prints, and reports its
- * end. Then it exits, and init powers the machine off; the host, which has
- * what it wanted, is usually quicker.
+ * a window size first), passes on what the command prints, reports its end and
+ * waits for the host to end the machine. It exits only when it has failed.
  *
  * Mounting, the clock and the working directory are not done here: the
  * request names `enter`, which does them and then runs what the user asked
@@ -43,9 +42,10 @@ extern char **environ;
 struct command {
     char *argv[WORDS_MAX + 1];
     bool on_terminal;
-    int terminal;               /* ours, or -1 */
-    int output;                 /* ours */
-    int error;                  /* ours, or -1 on a terminal */
+    int terminal;         /* ours, or -1 */
+    int output;           /* ours */
+    int error;            /* ours, or -1 on a terminal */
+    struct pending input; /* typed, not yet taken by the terminal */
     pid_t pid;
     int pidfd;
 };
@@ -77,9 +77,12 @@ open_terminal(struct command *command)
 {
     command->on_terminal = true;
     command->terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (command->terminal < 0 || grantpt(command->terminal) < 0
-        || unlockpt(command->terminal) < 0)
+    if (command->terminal < 0 || grantpt(command->terminal) < 0 ||
+        unlockpt(command->terminal) < 0)
         fail("open a pseudo-terminal");
+    /* Whoever neither reads what is typed nor stops printing must not stop
+     * us. */
+    fcntl(command->terminal, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 
 /* Copies the words of the request; they live as long as the agent. */
@@ -229,8 +232,11 @@ handle_host(struct command *command, struct frame_reader *reader, int port)
         return;
     if (frame.type == FRAME_WINDOW)
         set_window(command->terminal, &frame);
-    if (frame.type == FRAME_INPUT)
-        write_all(command->terminal, frame.payload, frame.size);
+    if (frame.type == FRAME_INPUT) {
+        command->input.fd = command->terminal;
+        command->input.bytes = frame.payload;
+        command->input.size = frame.size;
+    }
 }
 
 /* Serves the command until it ends. */
@@ -242,18 +248,24 @@ serve(struct command *command, struct frame_reader *reader, int port)
         { .fd = port, .events = POLLIN },
         { .fd = command->output, .events = POLLIN },
         { .fd = command->error, .events = POLLIN },
+        { .fd = -1, .events = POLLOUT },
     };
 
     while (!fds[0].revents) {
-        if (poll(fds, 4, -1) < 0)
+        bool input_pending = command->input.size > 0;
+
+        fds[1].fd = input_pending ? -1 : port;
+        fds[4].fd = input_pending ? command->terminal : -1;
+        if (poll(fds, 5, -1) < 0)
             fail("wait for the command");
         if (fds[1].revents)
             handle_host(command, reader, port);
-        if (fds[2].revents
-            && !pass_on(command->output, port, FRAME_OUTPUT))
+        if (fds[2].revents && !pass_on(command->output, port, FRAME_OUTPUT))
             fds[2].fd = -1;
         if (fds[3].revents && !pass_on(command->error, port, FRAME_ERROR))
             fds[3].fd = -1;
+        if (fds[4].revents)
+            pending_write(&command->input);
     }
     drain(command->output, port, FRAME_OUTPUT);
     drain(command->error, port, FRAME_ERROR);
@@ -301,5 +313,8 @@ main(int argc, char **argv)
      * directories has to be there by then. */
     sync();
     frame_send(port, FRAME_EXIT, &status, 1);
-    return 0;
+    /* What the host has not read yet would be lost with the machine. It ends
+     * the machine when it has read this. */
+    for (;;)
+        pause();
 }

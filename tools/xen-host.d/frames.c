@@ -1,8 +1,10 @@
 /* frames - see frames.h */
 
+#define _GNU_SOURCE
 #include "frames.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,8 +73,7 @@ frame_receive(struct frame_reader *reader, int fd)
         reader->size = 0;
     if (wanted(reader) > sizeof reader->bytes)
         return false;
-    n = read(fd, reader->bytes + reader->size,
-             wanted(reader) - reader->size);
+    n = read(fd, reader->bytes + reader->size, wanted(reader) - reader->size);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR;
     reader->size += (size_t)n;
@@ -87,5 +88,24 @@ frame_complete(struct frame_reader *reader, struct frame *frame_r)
     frame_r->type = (enum frame_type)reader->bytes[0];
     frame_r->payload = reader->bytes + FRAME_HEAD;
     frame_r->size = payload_size(reader);
+    return true;
+}
+
+/* A pipe that polls as writable takes PIPE_BUF bytes without blocking, even
+ * where it is not ours to make it non-blocking. */
+bool
+pending_write(struct pending *pending)
+{
+    size_t size = pending->size < PIPE_BUF ? pending->size : PIPE_BUF;
+    ssize_t n = write(pending->fd, pending->bytes, size);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n < 0) {
+        pending->size = 0;
+        return false;
+    }
+    pending->bytes += n;
+    pending->size -= (size_t)n;
     return true;
 }

@@ -18,22 +18,22 @@
 #include <stddef.h>
 
 enum frame_type {
-    FRAME_HELLO = 'h',          /* dom0 -> host: the agent listens */
-    FRAME_WINDOW = 'w',         /* host -> dom0: struct frame_window; before
+    FRAME_HELLO = 'h',   /* dom0 -> host: the agent listens */
+    FRAME_WINDOW = 'w',  /* host -> dom0: struct frame_window; before
                                  * the request it asks for a terminal */
-    FRAME_REQUEST = 'r',        /* host -> dom0: argv, each word ended by 0 */
-    FRAME_STARTED = 's',        /* dom0 -> host: the command runs */
-    FRAME_INPUT = 'i',          /* host -> dom0: typed at the terminal */
-    FRAME_OUTPUT = 'o',         /* dom0 -> host: the command's stdout */
-    FRAME_ERROR = 'e',          /* dom0 -> host: the command's stderr */
-    FRAME_EXIT = 'x',           /* dom0 -> host: 1 byte, the exit status */
+    FRAME_REQUEST = 'r', /* host -> dom0: argv, each word ended by 0 */
+    FRAME_STARTED = 's', /* dom0 -> host: the command runs */
+    FRAME_INPUT = 'i',   /* host -> dom0: typed at the terminal */
+    FRAME_OUTPUT = 'o',  /* dom0 -> host: the command's stdout */
+    FRAME_ERROR = 'e',   /* dom0 -> host: the command's stderr */
+    FRAME_EXIT = 'x',    /* dom0 -> host: 1 byte, the exit status */
 };
 
 #define FRAME_HEAD 5
-#define FRAME_MAX 32768         /* as much as one write to the port takes */
+#define FRAME_MAX 32768 /* as much as one write to the port takes */
 
 struct frame_window {
-    unsigned char rows[2];      /* little endian */
+    unsigned char rows[2]; /* little endian */
     unsigned char columns[2];
 };
 
@@ -45,7 +45,7 @@ struct frame_reader {
 
 struct frame {
     enum frame_type type;
-    const unsigned char *payload;       /* inside the reader */
+    const unsigned char *payload; /* inside the reader */
     size_t size;
 };
 
@@ -59,6 +59,19 @@ bool frame_receive(struct frame_reader *reader, int fd);
 
 /* The frame in the reader if it is complete; valid until the next receive. */
 bool frame_complete(struct frame_reader *reader, struct frame *frame_r);
+
+/* Bytes on their way to someone who may not take them all at once. While
+ * there are any, wait for `fd` to be writable and receive no more frames: the
+ * bytes may lie in the reader. */
+struct pending {
+    int fd;
+    const unsigned char *bytes;
+    size_t size;
+};
+
+/* Writes as much as cannot block. False: nobody will ever take the rest;
+ * errno says why, and nothing is pending any more. */
+bool pending_write(struct pending *pending);
 
 /* Writes all bytes, waiting as long as it takes. */
 bool write_all(int fd, const void *bytes, size_t size);

@@ -33,6 +33,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -47,7 +48,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PORT_FD = 3, LOG_FD = 4, MONITOR_FD = 5 };
+enum {
+    PORT_FD = 3,
+    LOG_FD = 4,
+    MONITOR_FD = 5
+};
 
 /* The memory is a file, which QEMU finds by itself: neither written to the
  * state nor read from it. */
@@ -55,9 +60,13 @@ enum { PORT_FD = 3, LOG_FD = 4, MONITOR_FD = 5 };
 #define MONITOR_SAVE MONITOR_PREPARE "migrate \"exec:cat >%s\"\nquit\n"
 #define MONITOR_RESUME MONITOR_PREPARE "migrate_incoming fd:%s\n"
 
-enum { STATUS_USAGE = 2, STATUS_TIMEOUT = 124, STATUS_NO_HOST = 125 };
+enum {
+    STATUS_USAGE = 2,
+    STATUS_TIMEOUT = 124,
+    STATUS_NO_HOST = 125
+};
 
-#define LOG_KEPT 4096           /* of the console's output, for a failure */
+#define LOG_KEPT 4096 /* of the console's output, for a failure */
 #define NO_STATUS (-1)
 
 extern char **environ;
@@ -66,8 +75,8 @@ struct options {
     char **qemu;
     char **guest;
     char **fallback;
-    const char *save;           /* the file's name */
-    const char *resume;         /* the descriptor's number */
+    const char *save;   /* the file's name */
+    const char *resume; /* the descriptor's number */
     const char *progress;
     long boot_limit;
     long timeout;
@@ -81,17 +90,18 @@ struct run {
     int port;
     int log;
     int monitor;
-    int signals;                /* those that end us, and SIGWINCH */
-    bool started;               /* the command, or the saving of the state */
+    int signals;  /* those that end us, and SIGWINCH */
+    bool started; /* the command, or the saving of the state */
     long long began_ms;
-    long long deadline_ms;      /* of the boot, then of the command */
-    int status;                 /* what we shall exit with, or NO_STATUS */
-    int by_signal;              /* the signal that told us to end, or 0 */
-    const char *cause;          /* why there is no host, or NULL */
+    long long deadline_ms; /* of the boot, then of the command */
+    int status;            /* what we shall exit with, or NO_STATUS */
+    int by_signal;         /* the signal that told us to end, or 0 */
+    const char *cause;     /* why there is no host, or NULL */
     bool progress_shown;
     size_t log_size;
     char log_tail[LOG_KEPT];
     struct frame_reader reader;
+    struct pending output; /* of the command, to whoever reads ours */
     struct termios saved_terminal;
 };
 
@@ -239,15 +249,15 @@ keep_log(struct run *run, const char *bytes, size_t size)
         bytes += size - LOG_KEPT;
         size = LOG_KEPT;
     }
-    excess = run->log_size + size > LOG_KEPT
-        ? run->log_size + size - LOG_KEPT : 0;
+    excess = run->log_size + size > LOG_KEPT ? run->log_size + size - LOG_KEPT
+                                             : 0;
     memmove(run->log_tail, run->log_tail + excess, run->log_size - excess);
     run->log_size -= excess;
     memcpy(run->log_tail + run->log_size, bytes, size);
     run->log_size += size;
 }
 
-/* False at the end of the log, which is QEMU's end. */
+/* False at the end of the log. */
 static bool
 handle_log(struct run *run)
 {
@@ -264,8 +274,30 @@ mark_started(struct run *run)
 {
     clear_progress(run);
     run->started = true;
-    run->deadline_ms = run->options->timeout
-        ? now_ms() + run->options->timeout * 1000 : 0;
+    run->deadline_ms =
+        run->options->timeout ? now_ms() + run->options->timeout * 1000 : 0;
+}
+
+static void
+begin_output(struct run *run, int fd, const struct frame *frame)
+{
+    run->output.fd = fd;
+    run->output.bytes = frame->payload;
+    run->output.size = frame->size;
+}
+
+/* When the reader of our stdout has gone we go too, as other programs do. */
+static void
+handle_output(struct run *run)
+{
+    if (pending_write(&run->output) || run->output.fd != STDOUT_FILENO)
+        return;
+    if (errno == EPIPE) {
+        run->by_signal = SIGPIPE;
+        return;
+    }
+    perror("xen-host: cannot write the command's output");
+    run->status = STATUS_NO_HOST;
 }
 
 static void
@@ -282,12 +314,10 @@ handle_frame(struct run *run, const struct frame *frame)
         mark_started(run);
         break;
     case FRAME_OUTPUT:
-        /* Whoever reads our output has gone: so shall we, as others do. */
-        if (!write_all(STDOUT_FILENO, frame->payload, frame->size))
-            run->by_signal = SIGPIPE;
+        begin_output(run, STDOUT_FILENO, frame);
         break;
     case FRAME_ERROR:
-        write_all(STDERR_FILENO, frame->payload, frame->size);
+        begin_output(run, STDERR_FILENO, frame);
         break;
     case FRAME_EXIT:
         run->status = frame->size == 1 ? frame->payload[0] : STATUS_NO_HOST;
@@ -340,8 +370,7 @@ handle_typed(struct run *run)
     char bytes[1024];
     ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
 
-    return n > 0
-        && frame_send(run->port, FRAME_INPUT, bytes, (size_t)n);
+    return n > 0 && frame_send(run->port, FRAME_INPUT, bytes, (size_t)n);
 }
 
 static void
@@ -358,20 +387,28 @@ handle_deadline(struct run *run)
     }
 }
 
-/* To the next whole second while there is progress to show, otherwise to the
- * deadline. */
+/* Until the deadline, or the next whole second if there is progress to show;
+ * -1 is for ever. */
 static int
 poll_ms(const struct run *run)
 {
     long long now = now_ms();
-    long long left = run->deadline_ms ? run->deadline_ms - now : -1;
+    long long ms = INT_MAX;
 
-    if (run->options->progress && !run->started) {
-        long long second = 1000 - (now - run->began_ms) % 1000;
+    if (run->options->progress && !run->started)
+        ms = 1000 - (now - run->began_ms) % 1000;
+    if (run->deadline_ms && run->deadline_ms - now < ms)
+        ms = run->deadline_ms > now ? run->deadline_ms - now : 0;
+    return ms == INT_MAX ? -1 : (int)ms;
+}
 
-        left = left >= 0 && left < second ? left : second;
-    }
-    return left > 1000000 ? 1000000 : (int)left;
+/* QEMU has ended, and everything the agent said has been read. */
+static void
+handle_port_closed(struct run *run)
+{
+    run->cause = run->started
+                     ? "the Xen host went away before the command ended"
+                     : "the Xen host went away while booting";
 }
 
 static void
@@ -382,27 +419,29 @@ serve(struct run *run)
         { .fd = run->port, .events = POLLIN },
         { .fd = run->log, .events = POLLIN },
         { .fd = run->monitor, .events = POLLIN },
-        { .fd = run->options->terminal ? STDIN_FILENO : -1,
-          .events = POLLIN },
+        { .fd = run->options->terminal ? STDIN_FILENO : -1, .events = POLLIN },
+        { .fd = -1, .events = POLLOUT },
     };
 
     while (run->status == NO_STATUS && !run->by_signal && !run->cause) {
-        int ms = poll_ms(run);
+        bool output_pending = run->output.size > 0;
 
-        if (poll(fds, 5, ms < 0 && run->deadline_ms ? 0 : ms) < 0)
+        fds[1].fd = output_pending ? -1 : run->port;
+        fds[5].fd = output_pending ? run->output.fd : -1;
+        if (poll(fds, 6, poll_ms(run)) < 0)
             fail("wait for the Xen host");
         if (fds[0].revents)
             handle_signal(run);
         if (fds[1].revents && !handle_port(run))
-            fds[1].fd = -1;
+            handle_port_closed(run);
+        if (fds[2].revents && !handle_log(run))
+            fds[2].fd = -1;
         if (fds[3].revents && !discard_monitor(run))
             fds[3].fd = -1;
-        if (fds[2].revents && !handle_log(run))
-            run->cause = run->started
-                ? "the Xen host went away before the command ended"
-                : "the Xen host went away while booting";
         if (fds[4].revents && !handle_typed(run))
             fds[4].fd = -1;
+        if (fds[5].revents)
+            handle_output(run);
         handle_deadline(run);
         show_progress(run);
     }
@@ -410,13 +449,21 @@ serve(struct run *run)
 
 /* ---- Ending ---- */
 
+/* True if QEMU ends by itself, which counts as success. */
+static bool
+is_saved(const struct run *run)
+{
+    return run->options->save && run->started && run->cause;
+}
+
 /* Only now is the pid given up, so it cannot have become anyone else's. */
 static int
 end_qemu(struct run *run)
 {
     int status = 0;
 
-    kill(run->qemu, SIGKILL);
+    if (!is_saved(run))
+        kill(run->qemu, SIGKILL);
     waitpid(run->qemu, &status, 0);
     return status;
 }
@@ -424,6 +471,10 @@ end_qemu(struct run *run)
 static void
 report(struct run *run)
 {
+    struct pollfd log = { .fd = run->log, .events = POLLIN };
+
+    while (poll(&log, 1, 0) > 0 && handle_log(run))
+        ;
     fprintf(stderr, "xen-host: %s; the end of its console:\n", run->cause);
     write_all(STDERR_FILENO, run->log_tail, run->log_size);
     if (run->log_size > 0 && run->log_tail[run->log_size - 1] != '\n')
@@ -460,8 +511,7 @@ finish(struct run *run)
         die_by(run->by_signal);
     if (!run->cause)
         return run->status;
-    if (run->options->save && run->started && WIFEXITED(qemu_status)
-        && WEXITSTATUS(qemu_status) == 0)
+    if (is_saved(run) && qemu_status == 0)
         return 0;
     if (!run->started && run->options->fallback) {
         unblock_signals();

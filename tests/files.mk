@@ -87,6 +87,7 @@ FLOW_TESTS := \
   test_spawn_exec \
   test_spawn_inherit \
   test_spawn_log \
+  test_spawn_memory \
   test_spawn_monitor \
   test_spawn_qemu \
   test_spawn_ready \
@@ -96,6 +97,8 @@ FLOW_TESTS := \
 
 $(foreach t,$(filter test_spawn_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/flow/spawn_story.c))
+EXTRA_SOURCES_test_spawn_memory += tests/lib/memory.c
+EXTRA_LIBS_test_spawn_memory = $(EXTRA_LIBS_test_wire_memory)
 EXTRA_SOURCES_test_spawn_monitor += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_record += tests/flow/recycle.c

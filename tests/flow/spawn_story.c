@@ -81,8 +81,9 @@ story_ready_on_confirm(struct story *story, bool confirms)
 
 /* ---- Start and events -------------------------------------------------- */
 
-static void
-on_event(struct libspawn_child *child, enum libspawn_event event, void *user)
+void
+story_on_event(struct libspawn_child *child, enum libspawn_event event,
+               void *user)
 {
     static const char *const names[] = {
         [LIBSPAWN_EVENT_STARTED] = "started",
@@ -103,7 +104,7 @@ on_event(struct libspawn_child *child, enum libspawn_event event, void *user)
 int
 story_try_start(struct story *story, struct libspawn_err *err)
 {
-    return libspawn_child_start(story->ctx, story->plan, on_event, story,
+    return libspawn_child_start(story->ctx, story->plan, story_on_event, story,
                                 &story->child, err);
 }
 

@@ -71,6 +71,9 @@ void story_ready_on_confirm(struct story *story, bool confirms);
 void story_start(struct story *story);
 int story_try_start(struct story *story, struct libspawn_err *err);
 
+/* Keeps the trace; 'user' is the story. */
+libspawn_event_fn story_on_event;
+
 /* A new child by the same plan: the old one is freed. */
 void story_start_again(struct story *story);
 

@@ -409,7 +409,7 @@ TEST_TIMEOUT(two_hundred_starts_at_once__all_come_up_and_nothing_is_lost, 60)
     ck_assert_uint_eq(harness_count_fds(0), n_fds);
 }
 
-TEST_TIMEOUT(fifty_starts_in_a_row__keep_the_number_of_descriptors, 30)
+TEST_TIMEOUT(fifty_starts_in_a_row__keep_the_number_of_descriptors, 60)
 {
     AUTO_STORY struct story story;
     size_t n_fds = 0;

@@ -399,7 +399,8 @@ stride(void)
 TEST_TIMEOUT(watcher_is_killed_at_any_system_call__caller_cleans_up, 120)
 {
     pid_t pid = -1;
-    const struct libspawn_hooks hooks = { .spawn = spawn_watcher_led, .user = &pid };
+    const struct libspawn_hooks hooks = { .spawn = spawn_watcher_led,
+                                          .user = &pid };
     AUTO_STORY struct story story;
     struct libspawn_err err;
     unsigned int n;

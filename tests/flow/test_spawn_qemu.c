@@ -33,7 +33,8 @@ TEST_TIMEOUT(qemu_comes_up__is_ready_when_its_monitor_answers, DM_STORY_TEST_S)
 }
 
 /* It keeps its log as 1 and 2, /dev/null as 0 and the monitor as 3. */
-TEST_TIMEOUT(qemu_that_runs__has_only_its_own_descriptors_of_ours, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_that_runs__has_only_its_own_descriptors_of_ours,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
     struct libspawn__record record;
@@ -48,7 +49,8 @@ TEST_TIMEOUT(qemu_that_runs__has_only_its_own_descriptors_of_ours, DM_STORY_TEST
     ck_assert_str_eq(target, "/dev/null");
 }
 
-TEST_TIMEOUT(qemu_quits_by_itself_after_ready__exited_with_zero, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_quits_by_itself_after_ready__exited_with_zero,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
     struct libspawn_err err;
@@ -81,7 +83,8 @@ assert_refusal(struct dm_story *model, const char *words)
 }
 
 /* Covers X2. */
-TEST_TIMEOUT(qemu_misses_a_disk_image__its_words_are_in_the_report, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_misses_a_disk_image__its_words_are_in_the_report,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
 
@@ -90,7 +93,8 @@ TEST_TIMEOUT(qemu_misses_a_disk_image__its_words_are_in_the_report, DM_STORY_TES
 }
 
 /* Covers X2. */
-TEST_TIMEOUT(qemu_does_not_know_a_device__its_words_are_in_the_report, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_does_not_know_a_device__its_words_are_in_the_report,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
 
@@ -99,7 +103,8 @@ TEST_TIMEOUT(qemu_does_not_know_a_device__its_words_are_in_the_report, DM_STORY_
 }
 
 /* Covers X2. */
-TEST_TIMEOUT(qemu_does_not_know_an_option__its_words_are_in_the_report, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_does_not_know_an_option__its_words_are_in_the_report,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
 
@@ -125,7 +130,8 @@ TEST_TIMEOUT(qemu_dies_by_a_signal_during_the_start__is_named, DM_STORY_TEST_S)
 }
 
 /* Covers X6. */
-TEST_TIMEOUT(qemu_is_killed_after_release__record_names_the_signal, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_is_killed_after_release__record_names_the_signal,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
     struct libspawn__record record;
@@ -146,7 +152,8 @@ TEST_TIMEOUT(qemu_is_killed_after_release__record_names_the_signal, DM_STORY_TES
 /* ---- It hangs ---------------------------------------------------------- */
 
 /* Covers X5, D13. */
-TEST_TIMEOUT(qemu_hangs_before_its_greeting__deadline_names_that, DM_STORY_TEST_S)
+TEST_TIMEOUT(qemu_hangs_before_its_greeting__deadline_names_that,
+             DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
     const char *const args[] = { "-S", NULL };

@@ -328,6 +328,23 @@ TEST(detached_child_ends__how_is_unknown)
     assert_lacks(story_sentence(&story), "watcher died");
 }
 
+/* Who detaches a child knows that it ignores SIGPIPE, as QEMU does. */
+TEST(detached_child_writes__gets_sigpipe_unless_it_ignores_it)
+{
+    AUTO_STORY struct story story;
+
+    story_begin(&story);
+    libspawn_plan_set_directory(story.plan, harness_dir());
+    libspawn_plan_ready_on_notify(story.plan, 7);
+    story_program(&story, "/bin/sh", "-c",
+                  "trap '' PIPE; echo >&7; "
+                  "while echo x; do :; done 2>/dev/null; touch survived");
+    story_run(&story);
+    story_release(&story, LIBSPAWN_RELEASE_DETACHED);
+    story_await(&story, "started ready exited");
+    ck_assert_int_eq(access("survived", F_OK), 0);
+}
+
 TEST(detached_child_is_stopped__gets_sigterm_and_its_grace)
 {
     AUTO_STORY struct story story;

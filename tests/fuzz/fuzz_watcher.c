@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -41,6 +42,23 @@ must(bool holds)
     }
 }
 
+/* It ends with us, and holds nothing open until then. */
+static pid_t
+start_sleeper(void)
+{
+    pid_t pid = fork();
+
+    if (!pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close_range(0, ~0U, 0);
+        for (;;) {
+            pause();
+        }
+    }
+    must(pid > 0);
+    return pid;
+}
+
 static int
 keep_socket(void *user, const char *path, char *const argv[],
             char *const envp[], int fd, pid_t *pid_r)
@@ -50,10 +68,7 @@ keep_socket(void *user, const char *path, char *const argv[],
     (void)argv;
     (void)envp;
     if (sleeper < 0) {
-        sleeper = fork();
-        while (!sleeper) {
-            pause();
-        }
+        sleeper = start_sleeper();
     }
     watcher_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     *pid_r = sleeper;
@@ -118,7 +133,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct libspawn_ctx *ctx;
     unsigned int n_ends = 0;
 
-    must(plan && !libspawn_ctx_new(&options, &ctx, NULL));
+    must(plan != NULL);
+    must(!libspawn_ctx_new(&options, &ctx, NULL));
     libspawn_plan_set_program(plan, "/bin/true");
     libspawn_plan_add_arg(plan, "true");
     must(!libspawn_child_start(ctx, plan, count_event, &n_ends, &child, NULL));

@@ -207,7 +207,7 @@ TEST(arguments_of_network_cards__name_the_interface_of_the_script)
     scene.config.n_nics = ARRAY_SIZE(nics);
     text = render_ok();
     assert_contains(text, "type=tap,id=net0,ifname=vif7.0-emu,script=no,");
-    assert_contains(text, "type=tap,id=net1,ifname=web0-emu,");
+    assert_contains(text, "type=tap,id=net1,ifname=vif7.1-emu,");
     assert_contains(text, " -netdev type=user,id=net2 ");
     assert_contains(text, " -device rtl8139,id=nic0,netdev=net0,mac=00:16:3e");
     assert_lacks(text, "net3");

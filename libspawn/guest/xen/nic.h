@@ -1,7 +1,7 @@
 /*
  * Network cards.  An HVM guest meets one twice, like a disk: emulated by
- * QEMU on the host's interface "vifD.N-emu", and paravirtual on "vifD.N".  Both
- * become ports of the bridge by the hotplug script.
+ * QEMU on the host's interface "vifD.N-emu", and paravirtual on "vifD.N".
+ * Both become ports of the bridge by the hotplug script.
  *
  * With LIBSPAWN_NIC_NET_USER there is only the emulated one, on QEMU's own
  * network.

@@ -157,7 +157,7 @@ print_list(struct xl *xl, const struct request *request,
         fputs("xl: out of memory\n", stderr);
         return XL__EXIT_FAILED;
     }
-    puts(text);
+    fputs(text, stdout); /* laid out, with its newline */
     free(text);
     return XL__EXIT_OK;
 }

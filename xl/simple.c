@@ -151,7 +151,7 @@ xl__version_run(struct xl *xl, int argc, char *argv[])
     libspawn__json_put_string(w, "hypervisor", hypervisor);
     libspawn__json_end_object(w);
     text = libspawn__json_writer_take(w);
-    printf("%s\n", text ? text : "{}");
+    fputs(text ? text : "{}\n", stdout); /* laid out, with its newline */
     free(text);
     return XL__EXIT_OK;
 }

@@ -3,7 +3,7 @@
  * packed form, in which it travels to spawn-watcher in a sealed memfd.
  *
  * The packed form is specified in docs/PROTOCOLS.md.  The reader trusts
- * nothing: bounds, unknown fields, repeated fields and strings with a NUL in
+ * nothing: bounds, unknown fields, repeated strings and strings with a NUL in
  * them are LIBSPAWN_ERR_PROTOCOL.
  */
 #ifndef LIBSPAWN_PROC_PLAN_H

@@ -5,7 +5,7 @@
  *
  *     caller                       watcher
  *       PLAN  + memfd, fds  ----->
- *                           <-----  HELD + pidfd    child forked, recorded
+ *                           <-----  HELD + pidfd    child forked, held
  *                           <-----  STARTED         exec succeeded
  *       CONFIRM             ----->                  the caller's condition
  *                           <-----  READY           record says "running"

@@ -15,6 +15,12 @@
 static int
 check_files(struct libspawn_create *create, struct libspawn_err *err)
 {
+    if (create->config->type == LIBSPAWN_GUEST_TYPE_PV ||
+        create->config->type == LIBSPAWN_GUEST_TYPE_PVH) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "a guest of type pv or pvh needs a Xen host; "
+                              "here there is type = \"hvm\"");
+    }
     return libspawn__qemu_check_files(create->config, err);
 }
 

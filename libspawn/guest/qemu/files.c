@@ -106,6 +106,13 @@ check_disk(const struct libspawn_disk *disk, struct libspawn_err *err)
     if (!disk->target || disk->format == LIBSPAWN_DISK_EMPTY) {
         return 0;
     }
+    if (disk->read_only && !disk->is_cdrom &&
+        libspawn__str_has_prefix(disk->vdev, "hd")) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "disk '%s': an emulated IDE disk cannot be "
+                              "read-only; name it 'sda' or 'xvda'",
+                              disk->vdev);
+    }
     rc = open_checked("disk", disk->target, is_read_only ? O_RDONLY : O_RDWR,
                       &fd, err);
     return rc ? rc : check_format(disk, fd, err);

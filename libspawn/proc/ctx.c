@@ -36,20 +36,25 @@ forget_watcher(struct watcher *watcher)
  * that reaps it first does no harm.  By its pidfd, since after that its number
  * may belong to another child of the caller. */
 static void
-on_watcher_end(struct libspawn__io *io, uint32_t events)
+reap_watcher(struct watcher *watcher)
 {
-    struct watcher *watcher = CONTAINER_OF(io, struct watcher, io);
     const struct libspawn_ctx *ctx = watcher->ctx;
     siginfo_t info;
     int status;
 
-    (void)events;
     if (ctx->has_hooks && ctx->hooks.waitpid) {
         ctx->hooks.waitpid(ctx->hooks.user, watcher->ref.id.pid, &status);
-    } else {
+    } else if (watcher->ref.fd >= 0) {
         waitid(P_PIDFD, (id_t)watcher->ref.fd, &info, WEXITED | WNOHANG);
     }
     forget_watcher(watcher);
+}
+
+static void
+on_watcher_end(struct libspawn__io *io, uint32_t events)
+{
+    (void)events;
+    reap_watcher(CONTAINER_OF(io, struct watcher, io));
 }
 
 /* Everything that watching needs, before there is anything to watch: a child
@@ -77,21 +82,20 @@ new_watcher(struct libspawn_ctx *ctx, int fd, struct watcher **watcher_r,
     return 0;
 }
 
+/* LIBSPAWN_ERR_GONE when it has ended already and the caller's program, which
+ * reaps everything, was faster. */
 static int
 watch_watcher(struct watcher *watcher, pid_t pid, struct libspawn_err *err)
 {
-    int rc = 0;
-
     libspawn__pidref_dispose(&watcher->ref);
     watcher->ref.id.pid = pid;
     watcher->ref.fd = pidfd_open(pid, 0);
     if (watcher->ref.fd < 0) {
-        rc = libspawn__fail_errno(err, errno, "watching process %d", (int)pid);
+        return libspawn__fail_errno(err, errno, "watching process %d",
+                                    (int)pid);
     }
-    return rc ? rc
-              : libspawn__io_add(watcher->ctx->loop, &watcher->io,
-                                 watcher->ref.fd, EPOLLIN, on_watcher_end,
-                                 err);
+    return libspawn__io_add(watcher->ctx->loop, &watcher->io, watcher->ref.fd,
+                            EPOLLIN, on_watcher_end, err);
 }
 
 /* ---- Starting a watcher ------------------------------------------------ */
@@ -268,9 +272,12 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
     }
     *pid_r = pid;
     rc = watch_watcher(watcher, pid, err);
-    if (rc) {
-        /* The kernel has no memory, or the caller reaped it already.  It ends
-         * by itself as soon as the caller closes the socket. */
+    if (rc == LIBSPAWN_ERR_GONE) {
+        /* What it had to say lies in the socket. */
+        reap_watcher(watcher);
+        return 0;
+    } else if (rc) {
+        /* It ends by itself as soon as the caller closes the socket. */
         forget_watcher(watcher);
     }
     return rc;

@@ -67,7 +67,8 @@ TEST_TIMEOUT(disk_is_a_directory__says_so, XL_TEST_S)
     xl_begin();
     ck_assert_int_eq(mkdir("dir", 0755), 0);
     assert_disk_fails("dir,raw,hda,rw", "irectory");
-    assert_disk_fails("dir,raw,hda,r", "irectory");
+    assert_disk_fails("dir,raw,sda,r", "irectory");
+    assert_disk_fails("dir,raw,hda,r", "cannot be read-only");
 }
 
 TEST_TIMEOUT(disk_is_a_fifo__does_not_hang, XL_TEST_S)

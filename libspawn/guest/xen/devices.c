@@ -407,12 +407,25 @@ int
 libspawn__xen_devices_close(struct libspawn__xen *xen, uint32_t domid,
                             struct libspawn_err *err)
 {
-    int rc = 0;
+    AUTO_FREE char *dir =
+        libspawn__path_new(LIBSPAWN__PATH_LIBXL_DEVICE, domid);
+    AUTO_STRV struct libspawn__strv kinds = { 0 };
     size_t i;
+    int rc;
 
+    if (!dir) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__store_list(xen->store, NULL, dir, &kinds, err);
+    if (rc) {
+        return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+    }
     for (i = 0; i < ARRAY_SIZE(kernel_kinds); i++) {
-        int one = close_kind(xen, domid, &kernel_kinds[i], rc ? NULL : err);
+        int one = 0;
 
+        if (libspawn__strv_has(&kinds, kernel_kinds[i].kind)) {
+            one = close_kind(xen, domid, &kernel_kinds[i], rc ? NULL : err);
+        }
         rc = rc ? rc : one;
     }
     return rc;

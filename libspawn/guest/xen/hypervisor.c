@@ -276,28 +276,26 @@ qmp_path(struct libspawn_host *host, uint32_t domid)
 
 /* ---- Sweeping ---------------------------------------------------------- */
 
-/* Whether a guest of ours powered off and its configuration does not say that
- * it is to be kept. */
+/* Whether a domain is a guest of ours, powered off by itself, of which the
+ * configuration does not say that it is to be kept. */
 static bool
-has_powered_off(struct libspawn_host *host,
-                const struct libspawn_guest_info *info)
+is_done(struct libspawn_host *host, const xc_domaininfo_t *domain)
 {
+    unsigned int reason = (domain->flags >> XEN_DOMINF_shutdownshift) &
+                          XEN_DOMINF_shutdownmask;
     AUTO_FREE char *record =
-        libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, domain->domain);
     AUTO_FREE char *value = NULL;
     struct libspawn_guest_config config;
-    xc_domaininfo_t domain;
     bool is_kept;
 
-    if (!(info->state & LIBSPAWN_GUEST_SHUTDOWN) || !record ||
-        libspawn__store_read(host->store, NULL, record, &value, NULL, NULL) ||
-        libspawn__xen_info_get(host->impl, info->domid, &domain, NULL) ||
-        ((domain.flags >> XEN_DOMINF_shutdownshift) &
-         XEN_DOMINF_shutdownmask) != SHUTDOWN_poweroff) {
+    if (!(domain->flags & XEN_DOMINF_shutdown) ||
+        reason != SHUTDOWN_poweroff || !record ||
+        libspawn__store_read(host->store, NULL, record, &value, NULL, NULL)) {
         return false;
     }
     libspawn_guest_config_init(&config);
-    is_kept = libspawn_guest_get_config(host, info->domid, &config, NULL) ||
+    is_kept = libspawn_guest_get_config(host, domain->domain, &config, NULL) ||
               (config.on_poweroff != LIBSPAWN_ACTION_DEFAULT &&
                config.on_poweroff != LIBSPAWN_ACTION_DESTROY);
     libspawn_guest_config_dispose(&config);
@@ -307,20 +305,16 @@ has_powered_off(struct libspawn_host *host,
 static int
 sweep(struct libspawn_host *host, struct libspawn_err *err)
 {
-    struct libspawn_guest_info *infos;
-    size_t n;
+    AUTO_FREE xc_domaininfo_t *domains = NULL;
+    size_t n = 0;
     size_t i;
-    int rc = libspawn__xen_info_list(host->impl, &infos, &n, err);
+    int rc = libspawn__xen_info_fetch(host->impl, &domains, &n, err);
 
-    if (rc) {
-        return rc;
-    }
     for (i = 0; !rc && i < n; i++) {
-        if (has_powered_off(host, &infos[i])) {
-            rc = destroy(host, infos[i].domid, err);
+        if (is_done(host, &domains[i])) {
+            rc = destroy(host, domains[i].domain, err);
         }
     }
-    libspawn_guest_list_free(infos, n);
     return rc;
 }
 

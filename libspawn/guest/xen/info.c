@@ -14,11 +14,10 @@ enum {
     PAGE_DOMAINS = 256
 }; /* asked for in one call */
 
-/* All domains as the hypervisor lists them, by number; '*domains_r' is freed
- * by the caller. */
-static int
-fetch(struct libspawn__xen *xen, xc_domaininfo_t **domains_r, size_t *n_r,
-      struct libspawn_err *err)
+int
+libspawn__xen_info_fetch(struct libspawn__xen *xen,
+                         xc_domaininfo_t **domains_r, size_t *n_r,
+                         struct libspawn_err *err)
 {
     AUTO_FREE xc_domaininfo_t *domains = NULL;
     uint32_t first = 0;
@@ -92,7 +91,7 @@ libspawn__xen_info_find_uuid(struct libspawn__xen *xen, const char *uuid,
     AUTO_FREE xc_domaininfo_t *domains = NULL;
     size_t n = 0;
     size_t i;
-    int rc = fetch(xen, &domains, &n, err);
+    int rc = libspawn__xen_info_fetch(xen, &domains, &n, err);
 
     for (i = 0; !rc && i < n; i++) {
         char its[LIBSPAWN__XEN_UUID_SIZE];
@@ -139,31 +138,32 @@ state_of(uint32_t flags)
     return state;
 }
 
-/* The value of a node, or NULL. */
+/* "" when the domain has none (yet); NULL without memory. */
 static char *
-read_node(struct libspawn__xen *xen, enum libspawn__path node, uint32_t domid)
+read_name(struct libspawn__xen *xen, uint32_t domid)
 {
-    AUTO_FREE char *path = libspawn__path_new(node, domid);
-    char *value = NULL;
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_NAME, domid);
+    char *name = NULL;
 
-    if (path) {
-        (void)libspawn__store_read(xen->store, NULL, path, &value, NULL, NULL);
+    if (!path ||
+        libspawn__store_read(xen->store, NULL, path, &name, NULL, NULL)) {
+        return path ? strdup("") : NULL;
     }
-    return value;
+    return name;
 }
 
-/* The hypervisor knows only two types; PVH is one of ours. */
+/* What is emulated for a guest tells the types of hardware guest apart: a PC
+ * has a real time clock. */
 static enum libspawn_guest_type
-type_of(struct libspawn__xen *xen, const xc_domaininfo_t *domain)
+type_of(const xc_domaininfo_t *domain)
 {
-    AUTO_FREE char *word = NULL;
-
     if (!(domain->flags & XEN_DOMINF_hvm_guest)) {
         return LIBSPAWN_GUEST_TYPE_PV;
     }
-    word = read_node(xen, LIBSPAWN__PATH_LIBXL_TYPE, domain->domain);
-    return libspawn__str_equal(word, "pvh") ? LIBSPAWN_GUEST_TYPE_PVH
-                                            : LIBSPAWN_GUEST_TYPE_HVM;
+    return domain->arch_config.emulation_flags & XEN_X86_EMU_RTC
+               ? LIBSPAWN_GUEST_TYPE_HVM
+               : LIBSPAWN_GUEST_TYPE_PVH;
 }
 
 static int
@@ -173,15 +173,12 @@ describe(struct libspawn__xen *xen, const xc_domaininfo_t *domain,
     uint64_t pages = domain->tot_pages + domain->outstanding_pages;
 
     info->domid = domain->domain;
-    info->name = read_node(xen, LIBSPAWN__PATH_DOMAIN_NAME, domain->domain);
-    if (!info->name) {
-        info->name = strdup("");
-    }
+    info->name = read_name(xen, domain->domain);
     if (!info->name) {
         return libspawn__fail_nomem(err);
     }
     libspawn__xen_info_uuid(domain, info->uuid);
-    info->type = type_of(xen, domain);
+    info->type = type_of(domain);
     info->memory_mib = pages * (XC_PAGE_SIZE / 1024) / 1024;
     info->vcpus = domain->nr_online_vcpus;
     info->state = state_of(domain->flags);
@@ -198,7 +195,7 @@ libspawn__xen_info_list(struct libspawn__xen *xen,
     struct libspawn_guest_info *list;
     size_t n = 0;
     size_t i;
-    int rc = fetch(xen, &domains, &n, err);
+    int rc = libspawn__xen_info_fetch(xen, &domains, &n, err);
 
     if (rc) {
         return rc;

@@ -13,6 +13,12 @@ int libspawn__xen_info_list(struct libspawn__xen *xen,
                             struct libspawn_guest_info **list_r, size_t *n_r,
                             struct libspawn_err *err);
 
+/* The same as the hypervisor lists them, without a look at the store; the
+ * caller frees it. */
+int libspawn__xen_info_fetch(struct libspawn__xen *xen,
+                             xc_domaininfo_t **domains_r, size_t *n_r,
+                             struct libspawn_err *err);
+
 /* One domain of the hypervisor; LIBSPAWN_ERR_NOT_FOUND. */
 int libspawn__xen_info_get(struct libspawn__xen *xen, uint32_t domid,
                            xc_domaininfo_t *info_r, struct libspawn_err *err);

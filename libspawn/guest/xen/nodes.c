@@ -358,14 +358,20 @@ read_vm(struct libspawn__tree *tree)
     return libspawn__str_has_prefix(vm, "/vm/") && vm[4] ? TAKE_PTR(vm) : NULL;
 }
 
-static void
-remove_all(struct libspawn__tree *tree, const void *user)
+/* Nobody minds seeing a part of it gone, so there is no transaction; the name
+ * goes last. */
+int
+libspawn__xen_nodes_remove(struct libspawn__xen *xen, uint32_t domid,
+                           struct libspawn_err *err)
 {
+    struct libspawn__tree plain = { .store = xen->store,
+                                    .domid = domid,
+                                    .err = err };
+    struct libspawn__tree *tree = &plain;
     AUTO(dirs_dispose) struct dirs dirs = { 0 };
 
-    (void)user;
     if (!name_dirs(tree, &dirs)) {
-        return;
+        return tree->rc;
     }
     dirs.vm = read_vm(tree);
     if (dirs.vm) {
@@ -373,13 +379,7 @@ remove_all(struct libspawn__tree *tree, const void *user)
     }
     remove_backends(tree);
     libspawn__tree_remove(tree, dirs.dm);
-    libspawn__tree_remove(tree, dirs.domain);
     libspawn__tree_remove(tree, dirs.own);
-}
-
-int
-libspawn__xen_nodes_remove(struct libspawn__xen *xen, uint32_t domid,
-                           struct libspawn_err *err)
-{
-    return libspawn__tree_run(xen->store, domid, remove_all, NULL, err);
+    libspawn__tree_remove(tree, dirs.domain);
+    return tree->rc;
 }

@@ -14,7 +14,7 @@ GROUP := $(if $(filter-out release,$(VARIANT)),$(VARIANT)/)
 export ASAN_OPTIONS  := detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1
 export UBSAN_OPTIONS := print_stacktrace=1
 export TSAN_OPTIONS  := halt_on_error=1
-UNDER := $(if $(filter asan tsan,$(VARIANT)),CK_TIMEOUT_MULTIPLIER=3) \
+UNDER := $(if $(filter asan tsan,$(VARIANT)),CK_TIMEOUT_MULTIPLIER=4) \
   $(if $(filter tsan,$(VARIANT)),setarch -R)
 
 # ITEMS of run-tests for a list of programs.

@@ -66,7 +66,9 @@ dm_story_await(struct dm_story *model, const bool *flag)
         ck_assert_int_lt(libspawn__clock_now_ms(), deadline);
         assert_ok(libspawn_ctx_wait(model->story.ctx, 100, &err), &err);
         ck_assert_msg(flag == &model->is_ended || !model->is_ended,
-                      "it ended: %s", dm_story_report(model)->tail);
+                      "it ended (%d, %s): %s", dm_story_report(model)->end,
+                      dm_story_report(model)->detail,
+                      dm_story_report(model)->tail);
     }
 }
 

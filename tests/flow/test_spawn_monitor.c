@@ -82,7 +82,7 @@ TEST(monitor_does_not_tell_its_status__deadline_names_that)
     const char *const args[] = { "--no-answer=query-status", NULL };
 
     /* Long enough to get that far on a busy machine. */
-    dm_story_start(&model, story_model_path(), 5 * DEADLINE_MS, args);
+    dm_story_start(&model, story_model_path(), 12 * DEADLINE_MS, args);
     assert_end(&model, LIBSPAWN_END_DEADLINE);
     ck_assert_str_eq(dm_story_report(&model)->stage,
                      "waiting for the answer to query-status");

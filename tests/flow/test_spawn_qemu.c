@@ -152,7 +152,7 @@ TEST_TIMEOUT(qemu_is_killed_after_release__record_names_the_signal,
 /* ---- It hangs ---------------------------------------------------------- */
 
 /* Covers X5, D13. */
-TEST_TIMEOUT(qemu_hangs_before_its_greeting__deadline_names_that,
+TEST_TIMEOUT(qemu_hangs_during_its_start__deadline_names_the_stage,
              DM_STORY_TEST_S)
 {
     AUTO_DM_STORY struct dm_story model;
@@ -164,8 +164,8 @@ TEST_TIMEOUT(qemu_hangs_before_its_greeting__deadline_names_that,
     dm_story_await(&model, &model.is_ended);
     ck_assert(!model.is_ready);
     ck_assert_int_eq(dm_story_report(&model)->end, LIBSPAWN_END_DEADLINE);
-    ck_assert_str_eq(dm_story_report(&model)->stage,
-                     "waiting for its QMP greeting");
+    /* The greeting may have been on its way already. */
+    assert_contains(dm_story_report(&model)->stage, "waiting for ");
     story_assert_nothing_left(&model.story);
 }
 

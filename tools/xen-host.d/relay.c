@@ -97,7 +97,7 @@ struct run {
     int status;            /* what we shall exit with, or NO_STATUS */
     int by_signal;         /* the signal that told us to end, or 0 */
     const char *cause;     /* why there is no host, or NULL */
-    bool progress_shown;
+    long long shown_s;     /* the last progress shown; 0 is none */
     size_t log_size;
     char log_tail[LOG_KEPT];
     struct frame_reader reader;
@@ -224,18 +224,18 @@ show_progress(struct run *run)
 {
     long long elapsed = (now_ms() - run->began_ms) / 1000;
 
-    if (!run->options->progress || run->started || elapsed < 1)
+    if (!run->options->progress || run->started || elapsed <= run->shown_s)
         return;
     fprintf(stderr, "\r%s ... %lld s", run->options->progress, elapsed);
-    run->progress_shown = true;
+    run->shown_s = elapsed;
 }
 
 static void
 clear_progress(struct run *run)
 {
-    if (run->progress_shown)
+    if (run->shown_s > 0)
         fprintf(stderr, "\r\033[K");
-    run->progress_shown = false;
+    run->shown_s = 0;
 }
 
 static void

@@ -186,16 +186,15 @@ unlink_command(struct libspawn__qmp *qmp, struct command *command)
     qmp->outstanding -= command->size;
 }
 
-/* The one to send now, or NULL. */
+/* The one to send now, or NULL.  The negotiation is the first of all; the
+ * others need not wait for its answer, as QEMU takes one after the other. */
 static struct command *
 next_to_send(const struct libspawn__qmp *qmp)
 {
-    struct command *command = first_command(&qmp->queued);
-    bool may_send = command && !qmp->send_failed &&
-                    (qmp->state == READY || (qmp->state == NEGOTIATING &&
-                                             command->id == NEGOTIATION_ID));
+    bool may_send = (qmp->state == NEGOTIATING || qmp->state == READY) &&
+                    !qmp->send_failed;
 
-    return may_send ? command : NULL;
+    return may_send ? first_command(&qmp->queued) : NULL;
 }
 
 static void
@@ -432,6 +431,11 @@ handle_answer(struct libspawn__qmp *qmp, const struct libspawn__json *message,
         if (rc) {
             return rc;
         }
+    }
+    if (qmp->state == NEGOTIATING && command->id != NEGOTIATION_ID) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "QEMU answered '%s' before the negotiation",
+                              command->name);
     }
     if (command->id == NEGOTIATION_ID) {
         return handle_negotiated(qmp, command, error ? &refusal : NULL, err);

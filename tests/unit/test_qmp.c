@@ -25,11 +25,22 @@ TEST(qmp_before_the_greeting__says_nothing)
     scene_settle(&scene);
     assert_said(&scene, "");
     peer_says(&scene, GREETING);
-    assert_said(&scene, "{\"execute\":\"qmp_capabilities\",\"id\":0}\n");
+    assert_said(&scene, "{\"execute\":\"qmp_capabilities\",\"id\":0}\n"
+                        "{\"execute\":\"early\",\"id\":1}\n");
     peer_says(&scene, NEGOTIATED);
-    assert_said(&scene, "{\"execute\":\"early\",\"id\":1}\n");
     peer_says(&scene, "{\"return\": 5, \"id\": 1}\r\n");
     ck_assert_str_eq(scene.log.data, "ready 5");
+}
+
+TEST(qmp_answer_before_the_negotiation__is_not_believed)
+{
+    AUTO_SCENE struct scene scene;
+
+    scene_init(&scene);
+    scene_command(&scene, "early");
+    peer_says(&scene, GREETING);
+    peer_says(&scene, "{\"return\": 5, \"id\": 1}\r\n");
+    ck_assert_str_eq(scene.log.data, "protocol closed:protocol");
 }
 
 TEST(qmp_command_with_arguments__sends_them_on_one_line)

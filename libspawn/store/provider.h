@@ -31,6 +31,10 @@ struct libspawn__store_class {
     int (*remove)(struct libspawn__store *store,
                   struct libspawn__store_txn *txn, const char *path,
                   struct libspawn_err *err);
+    /* NULL: remove does it. */
+    int (*discard)(struct libspawn__store *store,
+                   struct libspawn__store_txn *txn, const char *path,
+                   struct libspawn_err *err);
     int (*list)(struct libspawn__store *store, struct libspawn__store_txn *txn,
                 const char *path, struct libspawn__strv *names,
                 struct libspawn_err *err);

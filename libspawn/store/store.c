@@ -335,10 +335,9 @@ libspawn__store_mkdir(struct libspawn__store *store,
     return rc ? rc : settle(store, store->class->mkdir(store, txn, path, err));
 }
 
-int
-libspawn__store_remove(struct libspawn__store *store,
-                       struct libspawn__store_txn *txn, const char *path,
-                       struct libspawn_err *err)
+static int
+check_removal(struct libspawn__store *store, struct libspawn__store_txn *txn,
+              const char *path, struct libspawn_err *err)
 {
     int rc = check(store, txn, path, err);
 
@@ -346,8 +345,35 @@ libspawn__store_remove(struct libspawn__store *store,
         rc = libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                             "the root of a store cannot be removed");
     }
+    return rc;
+}
+
+int
+libspawn__store_remove(struct libspawn__store *store,
+                       struct libspawn__store_txn *txn, const char *path,
+                       struct libspawn_err *err)
+{
+    int rc = check_removal(store, txn, path, err);
+
     return rc ? rc
               : settle(store, store->class->remove(store, txn, path, err));
+}
+
+int
+libspawn__store_discard(struct libspawn__store *store,
+                        struct libspawn__store_txn *txn, const char *path,
+                        struct libspawn_err *err)
+{
+    int rc = check_removal(store, txn, path, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (store->class->discard) {
+        return settle(store, store->class->discard(store, txn, path, err));
+    }
+    rc = settle(store, store->class->remove(store, txn, path, err));
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
 
 int

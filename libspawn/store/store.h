@@ -97,6 +97,11 @@ int libspawn__store_remove(struct libspawn__store *store,
                            struct libspawn__store_txn *txn, const char *path,
                            struct libspawn_err *err);
 
+/* As remove, but a missing node is fine, and nobody looks for it first. */
+int libspawn__store_discard(struct libspawn__store *store,
+                            struct libspawn__store_txn *txn, const char *path,
+                            struct libspawn_err *err);
+
 /* The names of the children, sorted; an existing node without any gives an
  * empty list.  'names' must be empty before. */
 int libspawn__store_list(struct libspawn__store *store,

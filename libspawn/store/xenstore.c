@@ -191,6 +191,17 @@ xenstore_remove(struct libspawn__store *store, struct libspawn__store_txn *txn,
 }
 
 static int
+xenstore_discard(struct libspawn__store *store,
+                 struct libspawn__store_txn *txn, const char *path,
+                 struct libspawn_err *err)
+{
+    bool is_gone = xs_rm(xenstore_of(store)->xs, id_of(txn), path) ||
+                   errno == ENOENT;
+
+    return is_gone ? 0 : fail(store, "removing", path, err);
+}
+
+static int
 xenstore_list(struct libspawn__store *store, struct libspawn__store_txn *txn,
               const char *path, struct libspawn__strv *names,
               struct libspawn_err *err)
@@ -487,6 +498,7 @@ const struct libspawn__store_class libspawn__store_xenstore_class = {
     .write = xenstore_write,
     .mkdir = xenstore_mkdir,
     .remove = xenstore_remove,
+    .discard = xenstore_discard,
     .list = xenstore_list,
     .get_perms = xenstore_get_perms,
     .set_perms = xenstore_set_perms,

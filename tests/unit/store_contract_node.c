@@ -195,6 +195,24 @@ TEST(store_remove_missing__is_not_found)
                 LIBSPAWN_ERR_NOT_FOUND);
 }
 
+TEST(store_discard__is_a_remove_that_does_not_mind_a_missing_node)
+{
+    AUTO_STORE struct libspawn__store *store = contract_open_clean();
+    static const char *const paths[] = { TOP "/a", TOP "/a", TOP "/b/c/d" };
+    struct libspawn_err err;
+    size_t i;
+
+    contract_write(store, TOP "/a/b", "1");
+    contract_write(store, TOP "/ab", "2");
+    for (i = 0; i < ARRAY_SIZE(paths); i++) {
+        assert_ok(libspawn__store_discard(store, NULL, paths[i], &err), &err);
+    }
+    ck_assert(contract_has(store, NULL, TOP "/a", NULL));
+    ck_assert(contract_has(store, NULL, TOP "/ab", "2"));
+    assert_code(libspawn__store_discard(store, NULL, "/", NULL),
+                LIBSPAWN_ERR_INVALID);
+}
+
 TEST(store_remove_the_root__is_invalid)
 {
     AUTO_STORE struct libspawn__store *store = contract_open_clean();

@@ -105,6 +105,15 @@ libspawn_ctx_new(const struct libspawn_ctx_options *options,
  * still live are children of this process that nobody reaps any more. */
 LIBSPAWN_EXPORT void libspawn_ctx_free(struct libspawn_ctx *ctx);
 
+/* Starts ahead what the next libspawn_child_start needs for a plan with this
+ * kind of store ("xenstore:"; NULL and all others are one kind), so that it is
+ * loaded by then.  'title' is what process lists show of it.  Without effect
+ * when there is one already; one that is never used ends with the context. */
+LIBSPAWN_EXPORT int libspawn_ctx_prepare(struct libspawn_ctx *ctx,
+                                         const char *store_address,
+                                         const char *title,
+                                         struct libspawn_err *err);
+
 /* The descriptor to watch, level-triggered.  Not readable means that dispatch
  * has nothing to do. */
 LIBSPAWN_EXPORT int libspawn_ctx_fd(const struct libspawn_ctx *ctx);
@@ -311,6 +320,12 @@ LIBSPAWN_EXPORT void libspawn_child_refuse(struct libspawn_child *child,
 /* Names where the start is, for the report of a missed deadline. */
 LIBSPAWN_EXPORT void libspawn_child_set_stage(struct libspawn_child *child,
                                               const char *stage);
+
+/* From now on the start may take 'ms' milliseconds (0: for ever), whatever the
+ * plan or an earlier call said; no effect on a child that is ready or has
+ * ended. */
+LIBSPAWN_EXPORT void libspawn_child_set_deadline(struct libspawn_child *child,
+                                                 uint32_t ms);
 
 /* Blocks until the child is ready, released or ended, dispatching the whole
  * context meanwhile.  'check' (may be NULL) is called after each turn; a

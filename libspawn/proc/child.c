@@ -475,11 +475,27 @@ send_plan(const struct libspawn_child *child, const struct libspawn_plan *plan,
     return r ? libspawn__fail_errno(err, -r, "sending the plan") : 0;
 }
 
+/* Gives the plan to a watcher that waits for one; false when there is none, or
+ * it is no more. */
+static bool
+use_spare_watcher(struct libspawn_child *child,
+                  const struct libspawn_plan *plan)
+{
+    child->watcher_fd = libspawn__ctx_take_spare(
+        child->ctx, plan->store_address, &child->watcher_pid);
+    if (child->watcher_fd >= 0 && !send_plan(child, plan, NULL)) {
+        return true;
+    }
+    libspawn__auto_close(&child->watcher_fd);
+    child->watcher_fd = -1;
+    return false;
+}
+
 /* The plan is in the socket before the watcher runs, so that it never waits;
  * it reads in blocking mode and then goes on without. */
 static int
-start_watcher(struct libspawn_child *child, const struct libspawn_plan *plan,
-              struct libspawn_err *err)
+use_new_watcher(struct libspawn_child *child, const struct libspawn_plan *plan,
+                struct libspawn_err *err)
 {
     int fds[2];
     AUTO_FD int theirs = -1;
@@ -493,11 +509,20 @@ start_watcher(struct libspawn_child *child, const struct libspawn_plan *plan,
     child->watcher_fd = fds[0];
     theirs = fds[1];
     rc = send_plan(child, plan, err);
-    if (!rc) {
-        rc = libspawn__ctx_start_watcher(child->ctx, plan->store_address,
-                                         title, theirs, &child->watcher_pid,
-                                         err);
-    }
+    return rc ? rc
+              : libspawn__ctx_start_watcher(child->ctx, plan->store_address,
+                                            title, theirs,
+                                            &child->watcher_pid, err);
+}
+
+static int
+start_watcher(struct libspawn_child *child, const struct libspawn_plan *plan,
+              struct libspawn_err *err)
+{
+    int rc = use_spare_watcher(child, plan)
+                 ? 0
+                 : use_new_watcher(child, plan, err);
+
     if (!rc) {
         rc = libspawn__fd_set_nonblocking(child->watcher_fd, true, err);
     }
@@ -573,15 +598,29 @@ libspawn_child_start(struct libspawn_ctx *ctx,
     }
     child->fn = fn;
     child->user = user;
-    if (plan->start_ms) {
-        libspawn__timer_set(&child->deadline, libspawn__clock_now_ms() +
-                                                  (int64_t)plan->start_ms);
-    }
+    libspawn_child_set_deadline(child, (uint32_t)plan->start_ms);
     *child_r = child;
     return 0;
 }
 
 /* ---- What the caller may do -------------------------------------------- */
+
+void
+libspawn_child_set_deadline(struct libspawn_child *child, uint32_t ms)
+{
+    bool is_starting = child->state == CHILD_STARTING ||
+                       child->state == CHILD_WAITING;
+
+    if (!is_starting || child->is_end_asked) {
+        return;
+    }
+    child->report.pub.deadline_ms = ms;
+    libspawn__timer_cancel(&child->deadline);
+    if (ms) {
+        libspawn__timer_set(&child->deadline,
+                            libspawn__clock_now_ms() + (int64_t)ms);
+    }
+}
 
 int
 libspawn_child_check(const struct libspawn_child *child,

@@ -1,6 +1,7 @@
 #include "proc/ctx.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/str.h"
 #include "proc/child.h"
 #include "proc/protocol.h"
+#include "wire/stream.h"
 
 /* A watcher that was started: reaped when its pidfd becomes readable. */
 struct watcher {
@@ -102,13 +104,11 @@ watch_watcher(struct watcher *watcher, pid_t pid, struct libspawn_err *err)
 
 /* Each kind of store has its own program, so that the ordinary one is static
  * and small and only the other needs the Xen libraries. */
-static const char *
-watcher_name(const char *store_address)
+static bool
+is_xenstore(const char *store_address)
 {
     return store_address &&
-                   libspawn__str_has_prefix(store_address, "xenstore:")
-               ? "spawn-watcher-xen"
-               : "spawn-watcher";
+           libspawn__str_has_prefix(store_address, "xenstore:");
 }
 
 static char *
@@ -132,7 +132,8 @@ static int
 find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
              char **path_r, struct libspawn_err *err)
 {
-    const char *name = watcher_name(store_address);
+    const char *name =
+        is_xenstore(store_address) ? "spawn-watcher-xen" : "spawn-watcher";
     AUTO_FREE char *path = NULL;
 
     if (ctx->watcher_path) {
@@ -297,6 +298,75 @@ libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
     }
 }
 
+/* ---- A spare one ------------------------------------------------------- */
+
+int
+libspawn_ctx_prepare(struct libspawn_ctx *ctx, const char *store_address,
+                     const char *title, struct libspawn_err *err)
+{
+    AUTO_FD int theirs = -1;
+    int fds[2];
+    int rc;
+
+    if (ctx->spare.fd >= 0) {
+        return 0;
+    }
+    rc = libspawn__stream_pair(false, fds, err);
+    if (rc) {
+        return rc;
+    }
+    theirs = fds[1];
+    rc = libspawn__ctx_start_watcher(ctx, store_address, title, theirs,
+                                     &ctx->spare.pid, err);
+    if (rc) {
+        close(fds[0]);
+        return rc;
+    }
+    ctx->spare.fd = fds[0];
+    ctx->spare.is_xen = is_xenstore(store_address);
+    return 0;
+}
+
+int
+libspawn__ctx_take_spare(struct libspawn_ctx *ctx, const char *store_address,
+                         pid_t *pid_r)
+{
+    int fd = ctx->spare.fd;
+
+    if (fd < 0 || ctx->spare.is_xen != is_xenstore(store_address)) {
+        return -1;
+    }
+    ctx->spare.fd = -1;
+    *pid_r = ctx->spare.pid;
+    return fd;
+}
+
+/* It has no child yet, so it is simply killed, and reaped: the caller's
+ * program need not know of it. */
+static void
+drop_spare(struct libspawn_ctx *ctx)
+{
+    struct libspawn__list *link;
+
+    if (ctx->spare.fd < 0) {
+        return;
+    }
+    close(ctx->spare.fd);
+    ctx->spare.fd = -1;
+    LIST_FOR_EACH (link, &ctx->watchers) {
+        struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
+
+        if (watcher->ref.id.pid == ctx->spare.pid) {
+            struct pollfd end = { .fd = watcher->ref.fd, .events = POLLIN };
+
+            libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
+            poll(&end, 1, -1);
+            reap_watcher(watcher);
+            return;
+        }
+    }
+}
+
 /* ---- The context ------------------------------------------------------- */
 
 int
@@ -311,6 +381,7 @@ libspawn_ctx_new(const struct libspawn_ctx_options *options,
     }
     libspawn__list_init(&ctx->children);
     libspawn__list_init(&ctx->watchers);
+    ctx->spare.fd = -1;
     rc = libspawn__loop_new(&ctx->loop, err);
     if (!rc && options) {
         rc = libspawn__str_assign(&ctx->watcher_path, options->watcher_path,
@@ -335,6 +406,7 @@ libspawn_ctx_free(struct libspawn_ctx *ctx)
         return;
     }
     libspawn__children_orphan(&ctx->children);
+    drop_spare(ctx);
     while (!libspawn__list_is_empty(&ctx->watchers)) {
         forget_watcher(CONTAINER_OF(ctx->watchers.next, struct watcher, link));
     }

@@ -8,6 +8,13 @@
 #include "base/pidref.h"
 #include "loop/loop.h"
 
+/* A watcher that was started ahead and waits for its plan. */
+struct libspawn__spare {
+    int fd; /* our end of its socket; -1: there is none */
+    pid_t pid;
+    bool is_xen; /* it can use xenstore */
+};
+
 struct libspawn_ctx {
     struct libspawn__loop *loop;
     char *watcher_path; /* NULL: searched for */
@@ -15,6 +22,7 @@ struct libspawn_ctx {
     struct libspawn_hooks hooks;
     struct libspawn__list children; /* struct libspawn_child */
     struct libspawn__list watchers; /* started and not reaped yet */
+    struct libspawn__spare spare;
 };
 
 /* Starts a watcher, for a store with this address (NULL: none), with 'fd' as
@@ -24,6 +32,11 @@ int libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
                                 const char *store_address, const char *title,
                                 int fd, pid_t *pid_r,
                                 struct libspawn_err *err);
+
+/* Our end of the socket (blocking mode) of a watcher that waits for its plan,
+ * and whose it is; -1 when none was prepared for this kind of store. */
+int libspawn__ctx_take_spare(struct libspawn_ctx *ctx,
+                             const char *store_address, pid_t *pid_r);
 
 /* Ends a watcher that hangs; what it watched is the caller's to end. */
 void libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid);

@@ -144,6 +144,10 @@ receive_plan(struct watcher *w, struct libspawn_err *err)
 
     n = libspawn__stream_recv(w->caller_fd, &message, sizeof message, fds,
                               &n_fds);
+    if (!n) {
+        return libspawn__fail(err, LIBSPAWN_ERR_GONE,
+                              "there was nothing to start");
+    }
     if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
         message.version != LIBSPAWN__WATCHER_VERSION ||
         message.type != LIBSPAWN__WATCHER_PLAN || !n_fds) {

@@ -60,9 +60,15 @@ LIBSPAWN_LIBS := -lyajl -ldl
 LIBRARIES := $(BUILD)/lib/libspawn.a $(BUILD)/lib/libspawn.so
 
 # The plugin for Xen hosts.  It has its own copy of the library, so that it
-# needs nothing from whoever loads it, and shows only its table.
+# needs nothing from whoever loads it, and shows only its table.  What makes a
+# guest's memory is in a second one, with libxenguest.
 ifeq ($(WITH_XEN),yes)
-XEN_SOURCES := \
+XEN_BUILD_SOURCES := \
+  libspawn/guest/xen/builder.c \
+  libspawn/guest/xen/firmware.c \
+  libspawn/guest/xen/image.c
+
+XEN_BASE_SOURCES := \
   libspawn/guest/xen/announce.c \
   libspawn/guest/xen/arguments.c \
   libspawn/guest/xen/console.c \
@@ -78,7 +84,6 @@ XEN_SOURCES := \
   libspawn/guest/xen/guest.c \
   libspawn/guest/xen/history.c \
   libspawn/guest/xen/hypervisor.c \
-  libspawn/guest/xen/image.c \
   libspawn/guest/xen/info.c \
   libspawn/guest/xen/memory.c \
   libspawn/guest/xen/nic.c \
@@ -89,14 +94,27 @@ XEN_SOURCES := \
   libspawn/guest/xen/tree.c \
   libspawn/guest/xen/xen.c \
   libspawn/store/xenstore.c
-XEN_LIBS := -lxenctrl -lxenguest -lxenforeignmemory -lxenstore
+XEN_BASE_LIBS := -lxenctrl -lxenstore
 
-XEN_PLUGIN_SOURCES := $(LIBSPAWN_SOURCES) $(XEN_SOURCES)
+XEN_PLUGIN_SOURCES := $(LIBSPAWN_SOURCES) $(XEN_BASE_SOURCES)
 XEN_PLUGIN_LIBS := -Wl,-Bsymbolic \
   -Wl,--version-script=libspawn/guest/xen/plugin.map \
-  $(LIBSPAWN_LIBS) $(XEN_LIBS)
+  $(LIBSPAWN_LIBS) $(XEN_BASE_LIBS)
 
-PLUGINS += $(BUILD)/lib/libspawn-xen.so
+XEN_BUILD_PLUGIN_SOURCES := $(XEN_BUILD_SOURCES) \
+  libspawn/base/err.c \
+  libspawn/base/fd.c \
+  libspawn/base/str.c \
+  libspawn/guest/xen/xen.c
+XEN_BUILD_PLUGIN_LIBS := -Wl,-Bsymbolic \
+  -Wl,--version-script=libspawn/guest/xen/builder.map \
+  -lxenctrl -lxenforeignmemory -lxenguest
+
+# All of it, for tests that are linked with it.
+XEN_SOURCES := $(sort $(XEN_BASE_SOURCES) $(XEN_BUILD_SOURCES))
+XEN_LIBS := $(XEN_BASE_LIBS) -lxenforeignmemory -lxenguest
+
+PLUGINS += $(BUILD)/lib/libspawn-xen.so $(BUILD)/lib/libspawn-xen-build.so
 endif
 
 # Loaded only for a screenshot of a device model that cannot write PNG.

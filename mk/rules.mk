@@ -44,6 +44,12 @@ $(BUILD)/lib/libspawn-xen.so: \
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
 	    -o $@ $^ $(XEN_PLUGIN_LIBS)
 
+$(BUILD)/lib/libspawn-xen-build.so: \
+    $(call objects,$(XEN_BUILD_PLUGIN_SOURCES))
+	@mkdir -p $(@D)
+	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
+	    -o $@ $^ $(XEN_BUILD_PLUGIN_LIBS)
+
 $(BUILD)/lib/libspawn-png.so: \
     $(call objects,$(PNG_PLUGIN_SOURCES))
 	@mkdir -p $(@D)

@@ -15,6 +15,7 @@
 struct xl {
     const struct xl__command *command;
     const char *state_dir; /* --state-dir; NULL: default */
+    const char *next_guest; /* that will be created; NULL: none */
     unsigned int verbose;
     struct libspawn_ctx *ctx; /* after xl__open_host */
     struct libspawn_host *host;

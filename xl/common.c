@@ -79,8 +79,10 @@ xl__next_option(const struct xl *xl, int argc, char *argv[],
 int
 xl__open_host(struct xl *xl)
 {
-    const struct libspawn_host_options options = { .state_dir =
-                                                       xl->state_dir };
+    const struct libspawn_host_options options = {
+        .state_dir = xl->state_dir,
+        .next_guest = xl->next_guest,
+    };
     struct libspawn_err err;
     int rc = 0;
 

@@ -241,6 +241,7 @@ create_guest(struct run *run)
     int status;
 
     catch_signals(run);
+    run->xl->next_guest = run->config.name;
     if (xl__open_host(run->xl)) {
         return XL__EXIT_FAILED;
     }

@@ -19,6 +19,7 @@ struct libspawn__args {
     struct libspawn__strv argv;
     const struct libspawn_guest_config *config;
     uint32_t domid;
+    bool is_held; /* goes no further than its monitor before we connect */
     struct libspawn_err err; /* err.code is 0 while all is well */
 };
 

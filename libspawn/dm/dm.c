@@ -6,11 +6,16 @@
 #include "base/auto.h"
 #include "base/str.h"
 #include "proc/ctx.h"
+#include "proc/plan.h"
 #include "wire/stream.h"
 
 struct libspawn__dm {
+    struct libspawn_ctx *ctx;
     struct libspawn_child *child;
-    struct libspawn__qmp *qmp;
+    char *qmp_path;
+    int listener;              /* -1: connected */
+    uint32_t start_ms;         /* what the start may take from then on */
+    struct libspawn__qmp *qmp; /* NULL: not connected yet */
     libspawn__dm_fn *fn;
     void *user;
 };
@@ -41,14 +46,9 @@ static void
 on_qmp_ready(void *user)
 {
     struct libspawn__dm *dm = user;
-    struct libspawn_err err;
 
     libspawn_child_set_stage(dm->child,
                              "waiting for the answer to query-status");
-    if (libspawn__qmp_command(dm->qmp, "query-status", NULL, -1, on_status, dm,
-                              &err)) {
-        libspawn_child_refuse(dm->child, err.text);
-    }
 }
 
 static void
@@ -82,30 +82,13 @@ on_child(struct libspawn_child *child, enum libspawn_event event, void *user)
 
 /* ---- Start ------------------------------------------------------------- */
 
-/* A listener at 'path', and our connection in its queue. */
 static int
-open_monitor(const char *path, int *listener_r, int *fd_r,
-             struct libspawn_err *err)
+listen_at(const char *path, int *listener_r, struct libspawn_err *err)
 {
-    AUTO_FREE char *passive = libspawn__str_format("punix:%s", path);
-    AUTO_FREE char *active = libspawn__str_format("unix:%s", path);
-    AUTO_FD int listener = -1;
-    int rc;
+    AUTO_FREE char *address = libspawn__str_format("punix:%s", path);
 
-    if (!passive || !active) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = libspawn__stream_listen(passive, 0600, &listener, err);
-    if (!rc) {
-        rc = libspawn__stream_connect(active, fd_r, err);
-        if (rc) {
-            unlink(path);
-        }
-    }
-    if (!rc) {
-        *listener_r = TAKE_FD(listener);
-    }
-    return rc;
+    return address ? libspawn__stream_listen(address, 0600, listener_r, err)
+                   : libspawn__fail_nomem(err);
 }
 
 static int
@@ -113,28 +96,26 @@ start(struct libspawn__dm *dm, struct libspawn_ctx *ctx,
       struct libspawn_plan *plan, const char *qmp_path,
       struct libspawn_err *err)
 {
-    const struct libspawn__qmp_callbacks callbacks = { .ready = on_qmp_ready,
-                                                       .closed = on_qmp_closed,
-                                                       .user = dm };
-    AUTO_FD int listener = -1;
-    int fd = -1;
-    int rc;
+    int rc = libspawn__str_assign(&dm->qmp_path, qmp_path, err);
 
-    rc = open_monitor(qmp_path, &listener, &fd, err);
+    if (!rc) {
+        rc = listen_at(qmp_path, &dm->listener, err);
+    }
     if (rc) {
         return rc;
     }
-    libspawn_plan_add_fd(plan, listener, LIBSPAWN__DM_QMP_FD);
+    libspawn_plan_add_fd(plan, dm->listener, LIBSPAWN__DM_QMP_FD);
     libspawn_plan_remove_at_end(plan, qmp_path);
     libspawn_plan_ready_on_confirm(plan);
-    rc = libspawn__qmp_new(ctx->loop, fd, &callbacks, &dm->qmp, err);
-    if (!rc) {
-        rc = libspawn_child_start(ctx, plan, on_child, dm, &dm->child, err);
-    }
+    dm->ctx = ctx;
+    dm->start_ms = (uint32_t)plan->start_ms;
+    rc = libspawn_child_start(ctx, plan, on_child, dm, &dm->child, err);
     if (rc) {
         unlink(qmp_path);
+        return rc;
     }
-    return rc;
+    libspawn_child_set_deadline(dm->child, 0);
+    return 0;
 }
 
 int
@@ -148,6 +129,7 @@ libspawn__dm_start(struct libspawn_ctx *ctx, struct libspawn_plan *plan,
     if (!dm) {
         return libspawn__fail_nomem(err);
     }
+    dm->listener = -1;
     dm->fn = fn;
     dm->user = user;
     rc = start(dm, ctx, plan, qmp_path, err);
@@ -159,12 +141,54 @@ libspawn__dm_start(struct libspawn_ctx *ctx, struct libspawn_plan *plan,
     return 0;
 }
 
+/* Only the watcher of a device model that has ended removes its socket: then
+ * there is nobody to speak with, and its end, which comes next, says why. */
+static int
+connect_monitor(struct libspawn__dm *dm, int *fd_r, struct libspawn_err *err)
+{
+    AUTO_FREE char *address = libspawn__str_format("unix:%s", dm->qmp_path);
+    int rc = address ? libspawn__stream_connect(address, fd_r, err)
+                     : libspawn__fail_nomem(err);
+
+    libspawn__auto_close(&dm->listener);
+    dm->listener = -1;
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        *fd_r = -1;
+        rc = 0;
+    }
+    return rc;
+}
+
+int
+libspawn__dm_connect(struct libspawn__dm *dm, struct libspawn_err *err)
+{
+    const struct libspawn__qmp_callbacks callbacks = { .ready = on_qmp_ready,
+                                                       .closed = on_qmp_closed,
+                                                       .user = dm };
+    int fd;
+    int rc = connect_monitor(dm, &fd, err);
+
+    if (rc) {
+        return rc;
+    }
+    libspawn_child_set_deadline(dm->child, dm->start_ms);
+    if (fd < 0) {
+        return 0;
+    }
+    rc = libspawn__qmp_new(dm->ctx->loop, fd, &callbacks, &dm->qmp, err);
+    return rc ? rc
+              : libspawn__qmp_command(dm->qmp, "query-status", NULL, -1,
+                                      on_status, dm, err);
+}
+
 void
 libspawn__dm_free(struct libspawn__dm *dm)
 {
     if (dm) {
         libspawn__qmp_free(dm->qmp);
         libspawn_child_free(dm->child);
+        libspawn__auto_close(&dm->listener);
+        free(dm->qmp_path);
         free(dm);
     }
 }

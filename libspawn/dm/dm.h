@@ -1,14 +1,17 @@
 /*
  * A device model: a child that speaks QMP.
  *
- *   start --> (exec) --> greeting --> query-status --> READY --> release
- *                 \___________\____________\______________.
- *                                                          v
- *                                                        ENDED
+ *   start --> (exec) --> connect --> greeting --> query-status --> READY
+ *                 \__________\___________\______________\_______.
+ *                                                               v
+ *                                                             ENDED
  *
- * The monitor's socket is bound, listened on and connected by us before
- * anything runs; the listening end travels to the device model.  So there is
- * no connecting in a loop, and its death is the end of the stream.
+ * The monitor's socket is bound and listened on by us before anything runs;
+ * the listening end travels to the device model.  So there is no connecting
+ * in a loop, and its death is the end of the stream.
+ *
+ * A device model whose monitor waits for us ("wait=on") is held there: its
+ * program is loaded while its caller still prepares what it will look at.
  *
  * QEMU serves one client at a time: as long as a struct libspawn__dm exists
  * its connection is the one served.
@@ -41,15 +44,20 @@ typedef void libspawn__dm_fn(void *user, enum libspawn__dm_event event);
 
 /* Starts what 'plan' says; the plan's arguments must contain a QMP server on
  * descriptor LIBSPAWN__DM_QMP_FD.  Adds to the plan the descriptor and the
- * condition of readiness.  The socket at 'qmp_path' (mode 0600) is removed
- * when this fails, and else when the device model has ended. */
+ * condition of readiness, which cannot hold before libspawn__dm_connect.  The
+ * socket at 'qmp_path' (mode 0600) is removed when this fails, and else when
+ * the device model has ended. */
 int libspawn__dm_start(struct libspawn_ctx *ctx, struct libspawn_plan *plan,
                        const char *qmp_path, libspawn__dm_fn *fn, void *user,
                        struct libspawn__dm **dm_r, struct libspawn_err *err);
 
+/* Connects to its monitor, once; the plan's time for the start begins now. */
+int libspawn__dm_connect(struct libspawn__dm *dm, struct libspawn_err *err);
+
 /* Ends it unless it was released; no event follows.  NULL is fine. */
 void libspawn__dm_free(struct libspawn__dm *dm);
 
+/* NULL before libspawn__dm_connect. */
 struct libspawn__qmp *libspawn__dm_qmp(const struct libspawn__dm *dm);
 struct libspawn_child *libspawn__dm_child(const struct libspawn__dm *dm);
 

@@ -299,8 +299,15 @@ libspawn__create_start_dm(struct libspawn_create *create,
                           struct libspawn_plan *plan, const char *qmp_path,
                           struct libspawn_err *err)
 {
-    int rc = libspawn__dm_start(create->host->ctx, plan, qmp_path, on_dm,
-                                create, &create->dm, err);
+    return libspawn__dm_start(create->host->ctx, plan, qmp_path, on_dm, create,
+                              &create->dm, err);
+}
+
+int
+libspawn__create_await_dm(struct libspawn_create *create,
+                          struct libspawn_err *err)
+{
+    int rc = libspawn__dm_connect(create->dm, err);
 
     return rc ? rc : LIBSPAWN__STEP_PENDING;
 }
@@ -321,29 +328,25 @@ static void
 on_cont(void *user, const struct libspawn__json *result,
         const struct libspawn_err *err)
 {
-    struct libspawn_create *create = user;
-    struct libspawn_err late;
-    int rc = 0;
-
     (void)result;
-    if (err && err->code == LIBSPAWN_ERR_GONE) {
-        return; /* the device model's own end comes next, and says why */
+    /* When it is gone, the device model's own end comes next and says why. */
+    if (!err || err->code != LIBSPAWN_ERR_GONE) {
+        libspawn__create_step_done(user, err);
     }
-    if (!err && create->host->hypervisor->release_cpus) {
-        rc = create->host->hypervisor->release_cpus(create->host,
-                                                    create->domid, &late);
-    }
-    libspawn__create_step_done(create, err ? err : rc ? &late : NULL);
 }
 
 int
 libspawn__create_unpause(struct libspawn_create *create,
                          struct libspawn_err *err)
 {
+    const struct libspawn__hypervisor *hypervisor = create->host->hypervisor;
     int rc;
 
     if (create->options.paused) {
         return 0;
+    }
+    if (hypervisor->release_cpus) {
+        return hypervisor->release_cpus(create->host, create->domid, err);
     }
     rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), "cont", NULL, -1,
                                on_cont, create, err);

@@ -60,15 +60,17 @@ int libspawn__create_set_domid(struct libspawn_create *create, uint32_t domid,
                                struct libspawn_err *err);
 
 /* Steps that any hypervisor with a device model uses: starts 'plan' as its
- * device model, pending until it is ready; and the undo of that, pending
- * until it has ended. */
+ * device model; connects to it, pending until it is ready; and the undo of
+ * both, pending until it has ended. */
 int libspawn__create_start_dm(struct libspawn_create *create,
                               struct libspawn_plan *plan, const char *qmp_path,
                               struct libspawn_err *err);
+int libspawn__create_await_dm(struct libspawn_create *create,
+                              struct libspawn_err *err);
 int libspawn__create_undo_dm(struct libspawn_create *create);
 
-/* The last but one step of all: the device model's "cont", then
- * release_cpus. */
+/* The last but one step of all: release_cpus, or the device model's "cont"
+ * where there is none. */
 int libspawn__create_unpause(struct libspawn_create *create,
                              struct libspawn_err *err);
 

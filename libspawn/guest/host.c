@@ -71,21 +71,38 @@ make_state_dir(const char *path, struct libspawn_err *err)
 
 /* ---- Hypervisor -------------------------------------------------------- */
 
-static int
-choose_hypervisor(struct libspawn_host *host, struct libspawn_err *err)
+/* A watcher starts while we do.  That it cannot is nothing to talk of now: a
+ * creation tries again, and then says why. */
+static void
+prepare(struct libspawn_host *host,
+        const struct libspawn_host_options *options, const char *store_address)
 {
+    if (options && options->next_guest) {
+        libspawn_ctx_prepare(host->ctx, store_address, options->next_guest,
+                             NULL);
+    }
+}
+
+static int
+choose_hypervisor(struct libspawn_host *host,
+                  const struct libspawn_host_options *options,
+                  struct libspawn_err *err)
+{
+    void *plugin;
     int rc;
 
     if (libspawn__xen_detect("/") != LIBSPAWN__XEN_CONTROL) {
+        prepare(host, options, NULL);
         host->hypervisor = &libspawn__hypervisor_qemu;
         return 0;
     }
-    rc = libspawn__plugin_open(LIBSPAWN__PLUGIN_FILE, &host->plugin, err);
+    prepare(host, options, "xenstore:");
+    rc = libspawn__plugin_open(LIBSPAWN__PLUGIN_FILE, &plugin, err);
     if (rc) {
         libspawn__err_prefix(err, "this is a Xen host");
         return rc;
     }
-    host->hypervisor = dlsym(host->plugin, LIBSPAWN__PLUGIN_SYMBOL);
+    host->hypervisor = dlsym(plugin, LIBSPAWN__PLUGIN_SYMBOL);
     if (!host->hypervisor ||
         strcmp(host->hypervisor->version, LIBSPAWN_VERSION) != 0) {
         return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
@@ -113,7 +130,7 @@ open_host(struct libspawn_host *host,
         rc = host->lock_path ? 0 : libspawn__fail_nomem(err);
     }
     if (!rc) {
-        rc = choose_hypervisor(host, err);
+        rc = choose_hypervisor(host, options, err);
     }
     if (!rc) {
         rc = host->hypervisor->open(host, err);
@@ -152,9 +169,6 @@ libspawn_host_close(struct libspawn_host *host)
         libspawn__store_close(host->store);
         free(host->state_dir);
         free(host->lock_path);
-        if (host->plugin) {
-            dlclose(host->plugin);
-        }
         free(host);
     }
 }

@@ -18,7 +18,6 @@ struct libspawn_host {
     struct libspawn_ctx *ctx;
     const struct libspawn__hypervisor *hypervisor;
     void *impl; /* the hypervisor's own */
-    void *plugin; /* dlopen's handle; NULL: built in */
     char *state_dir;
     char *lock_path; /* of the host lock; see host.h */
     struct libspawn__store *store;
@@ -49,8 +48,8 @@ struct libspawn__hypervisor {
      * paused. */
     const struct libspawn__step *steps;
 
-    /* Lets the virtual processors run once the device model does; NULL where
-     * the device model's "cont" is all there is. */
+    /* Lets the virtual processors run, which the hypervisor holds; NULL where
+     * the device model holds them, until its "cont". */
     int (*release_cpus)(struct libspawn_host *host, uint32_t domid,
                         struct libspawn_err *err);
 

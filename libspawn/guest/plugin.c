@@ -41,7 +41,9 @@ libspawn__plugin_open(const char *file, void **handle_r,
             return libspawn__fail_nomem(err);
         }
         if (access(path, R_OK) == 0) {
-            *handle_r = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+            /* The plugin itself is linked to be bound at once; its
+             * libraries' hundreds of symbols are looked up when used. */
+            *handle_r = dlopen(path, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
             return *handle_r
                        ? 0
                        : libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,

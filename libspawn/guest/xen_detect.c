@@ -37,13 +37,14 @@ enum libspawn__xen_role
 libspawn__xen_detect(const char *root)
 {
     AUTO_FREE char *rights = read_below(root, "/proc/xen/capabilities");
-    AUTO_FREE char *type = read_below(root, "/sys/hypervisor/type");
-    AUTO_FREE char *features =
-        read_below(root, "/sys/hypervisor/properties/features");
+    AUTO_FREE char *type = NULL;
+    AUTO_FREE char *features = NULL;
 
     if (rights && strstr(rights, "control_d")) {
         return LIBSPAWN__XEN_CONTROL;
     }
+    type = read_below(root, "/sys/hypervisor/type");
+    features = read_below(root, "/sys/hypervisor/properties/features");
     if (!type || !libspawn__str_has_prefix(type, "xen")) {
         return rights ? LIBSPAWN__XEN_GUEST : LIBSPAWN__XEN_NONE;
     }

@@ -190,6 +190,8 @@ struct libspawn_host;
 struct libspawn_host_options {
     const char *state_dir; /* NULL: XL_STATE_DIR, else /run/xl for root, else
                               $XDG_RUNTIME_DIR/xl */
+    const char *next_guest; /* NULL, or the name of the guest that is about to
+                               be created: what it needs is started ahead */
 };
 
 /* Opens Xen where this is its control domain, else QEMU; cleans up after

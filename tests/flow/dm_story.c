@@ -17,8 +17,8 @@ on_model(void *user, enum libspawn__dm_event event)
 }
 
 void
-dm_story_start(struct dm_story *model, const char *program, uint32_t start_ms,
-               const char *const args[])
+dm_story_start_alone(struct dm_story *model, const char *program,
+                     uint32_t start_ms, const char *const args[])
 {
     static const char *const common[] = {
         "-nodefaults",
@@ -46,6 +46,16 @@ dm_story_start(struct dm_story *model, const char *program, uint32_t start_ms,
     assert_ok(libspawn__dm_start(model->story.ctx, model->story.plan, path,
                                  on_model, model, &model->dm, &err),
               &err);
+}
+
+void
+dm_story_start(struct dm_story *model, const char *program, uint32_t start_ms,
+               const char *const args[])
+{
+    struct libspawn_err err;
+
+    dm_story_start_alone(model, program, start_ms, args);
+    assert_ok(libspawn__dm_connect(model->dm, &err), &err);
 }
 
 void

@@ -23,6 +23,10 @@ struct dm_story {
 /* 'args' are added to a command line with a monitor and no machine. */
 void dm_story_start(struct dm_story *model, const char *program,
                     uint32_t start_ms, const char *const args[]);
+
+/* The same without connecting to its monitor. */
+void dm_story_start_alone(struct dm_story *model, const char *program,
+                          uint32_t start_ms, const char *const args[]);
 void dm_story_end(struct dm_story *model);
 #define AUTO_DM_STORY AUTO(dm_story_end)
 

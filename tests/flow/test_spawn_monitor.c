@@ -4,7 +4,9 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 #include "tests/flow/dm_story.h"
 
@@ -42,6 +44,41 @@ TEST(monitor_answers_late__is_ready_then)
 
     dm_story_start(&model, story_model_path(), DM_STORY_WAIT_MS, late);
     dm_story_await(&model, &model.is_ready);
+}
+
+/* The caller may prepare things meanwhile for longer than a start may take. */
+TEST(monitor_not_connected_yet__no_deadline_passes)
+{
+    AUTO_DM_STORY struct dm_story model;
+    const char *const none[] = { NULL };
+    int64_t until_ms = libspawn__clock_now_ms() + 2 * DEADLINE_MS;
+
+    dm_story_start_alone(&model, story_model_path(), DEADLINE_MS, none);
+    while (libspawn__clock_now_ms() < until_ms) {
+        assert_ok(libspawn_ctx_wait(model.story.ctx, 10, NULL), NULL);
+    }
+    ck_assert(!model.is_ended);
+    assert_ok(libspawn__dm_connect(model.dm, NULL), NULL);
+    dm_story_await(&model, &model.is_ready);
+}
+
+static bool
+socket_is_gone(void *user)
+{
+    (void)user;
+    return access("qmp", F_OK) < 0;
+}
+
+TEST(monitor_gone_before_it_is_connected__report_is_of_the_end)
+{
+    AUTO_DM_STORY struct dm_story model;
+    const char *const exits[] = { "--exit=3", NULL };
+
+    dm_story_start_alone(&model, story_model_path(), DM_STORY_WAIT_MS, exits);
+    ck_assert(harness_wait_until(socket_is_gone, NULL, DM_STORY_WAIT_MS));
+    assert_ok(libspawn__dm_connect(model.dm, NULL), NULL);
+    assert_end(&model, LIBSPAWN_END_EXITED);
+    ck_assert_int_eq(dm_story_report(&model)->exit_code, 3);
 }
 
 /* Covers X5, D13. */

@@ -21,6 +21,7 @@ write_guest(void)
 {
     struct libspawn_err err;
 
+    assert_ok(libspawn__xen_nodes_make(&scene.xen, &scene.guest, &err), &err);
     assert_ok(libspawn__xen_nodes_write(&scene.xen, &scene.guest, &err), &err);
 }
 

@@ -167,6 +167,7 @@ static void
 write_guest(void)
 {
     build_guest();
+    assert_ok(libspawn__xen_nodes_make(xen, &guest, &err), &err);
     assert_ok(libspawn__xen_nodes_write(xen, &guest, &err), &err);
     assert_ok(libspawn__xen_nodes_introduce(xen, &guest, &err), &err);
 }

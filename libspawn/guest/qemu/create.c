@@ -333,6 +333,8 @@ const struct libspawn__step libspawn__qemu_steps[] = {
       undo_files_and_nodes },
     { "starting the device model", start_device_model,
       libspawn__create_undo_dm },
+    { "waiting for the device model", libspawn__create_await_dm,
+      libspawn__create_undo_dm },
     { "setting the VNC password", set_vnc_password, NULL },
     { NULL, NULL, NULL },
 };

@@ -4,20 +4,21 @@
  * What they learn is in a struct libspawn__xen_guest until the last of them
  * is done; undoing needs no more than the domain's number.
  */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dm/dm.h"
 #include "dm/vnc.h"
 #include "guest/create.h"
-#include "dm/vnc.h"
 #include "guest/xen/announce.h"
+#include "guest/plugin.h"
 #include "guest/xen/arguments.h"
+#include "guest/xen/builder.h"
 #include "guest/xen/devices.h"
 #include "guest/xen/domain.h"
 #include "guest/xen/files.h"
 #include "guest/xen/hypervisor.h"
-#include "guest/xen/image.h"
 #include "guest/xen/nodes.h"
 #include "guest/xen/prepare.h"
 #include "guest/xen/sched.h"
@@ -88,19 +89,51 @@ make_domain(struct libspawn_create *create, struct libspawn_err *err)
     return rc;
 }
 
+/* NULL without it. */
+static const struct libspawn__xen_builder *
+load_builder(struct libspawn_err *err)
+{
+    const struct libspawn__xen_builder *builder;
+    void *plugin;
+
+    if (libspawn__plugin_open(LIBSPAWN__XEN_BUILDER_FILE, &plugin, err)) {
+        return NULL;
+    }
+    builder = dlsym(plugin, LIBSPAWN__XEN_BUILDER_SYMBOL);
+    if (!builder || strcmp(builder->version, LIBSPAWN_VERSION) != 0) {
+        libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                       "'" LIBSPAWN__XEN_BUILDER_FILE "' is of another "
+                       "version than this program (%s)",
+                       LIBSPAWN_VERSION);
+        return NULL;
+    }
+    return builder;
+}
+
 static int
 fill_domain(struct libspawn_create *create, struct libspawn_err *err)
 {
+    const struct libspawn__xen_builder *builder;
     int rc = libspawn__xen_domain_prepare(xen_of(create), create->impl, err);
 
     if (!rc) {
         rc = libspawn__xen_sched_apply(xen_of(create), create->impl, err);
     }
-    return rc ? rc
-              : libspawn__xen_image_build(xen_of(create), create->impl, err);
+    if (rc) {
+        return rc;
+    }
+    builder = load_builder(err);
+    return builder ? builder->build(xen_of(create), create->impl, err)
+                   : err->code;
 }
 
 /* ---- Nodes and files --------------------------------------------------- */
+
+static int
+make_nodes(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return libspawn__xen_nodes_make(xen_of(create), create->impl, err);
+}
 
 static int
 remove_nodes(struct libspawn_create *create)
@@ -114,14 +147,9 @@ write_nodes(struct libspawn_create *create, struct libspawn_err *err)
 {
     int rc = libspawn__xen_nodes_write(xen_of(create), create->impl, err);
 
-    if (rc) {
-        return rc;
-    }
-    rc = libspawn__xen_nodes_introduce(xen_of(create), create->impl, err);
-    if (rc) {
-        remove_nodes(create);
-    }
-    return rc;
+    return rc ? rc
+              : libspawn__xen_nodes_introduce(xen_of(create), create->impl,
+                                              err);
 }
 
 static int
@@ -174,7 +202,8 @@ fill_arguments(struct libspawn_create *create, struct libspawn_plan *plan,
                struct libspawn_err *err)
 {
     AUTO_ARGS struct libspawn__args args = { .config = create->config,
-                                             .domid = create->domid };
+                                             .domid = create->domid,
+                                             .is_held = true };
     AUTO_FREE char *program = NULL;
     size_t i;
     int rc = libspawn__xen_dm_find_program(
@@ -257,21 +286,37 @@ answered(struct libspawn_create *create, int rc,
     }
 }
 
+/* All questions are asked at once; the last answer ends the step.  One may
+ * come when the creation was undone already. */
+static void
+count_answer(struct libspawn_create *create, int rc,
+             const struct libspawn_err *err)
+{
+    struct libspawn__xen_guest *guest = create->impl;
+
+    if (!guest) {
+        return;
+    }
+    if (rc && !guest->answers_error.code) {
+        guest->answers_error = *err;
+    }
+    if (--guest->n_answers == 0) {
+        answered(create, guest->answers_error.code, &guest->answers_error);
+    }
+}
+
 static void
 on_vnc(void *user, const struct libspawn__json *result,
        const struct libspawn_err *err)
 {
     struct libspawn_create *create = user;
-    struct libspawn_err late;
-    int rc;
+    struct libspawn_err late = { 0 };
+    int rc = err ? err->code
+                 : libspawn__xen_announce_vnc(
+                       xen_of(create), create->domid, result,
+                       create->config->vnc.password, &late);
 
-    if (err) {
-        answered(create, err->code, err);
-        return;
-    }
-    rc = libspawn__xen_announce_vnc(xen_of(create), create->domid, result,
-                                    create->config->vnc.password, &late);
-    answered(create, rc, &late);
+    count_answer(create, rc, err ? err : &late);
 }
 
 static void
@@ -279,32 +324,43 @@ on_chardevs(void *user, const struct libspawn__json *result,
             const struct libspawn_err *err)
 {
     struct libspawn_create *create = user;
-    struct libspawn_err late;
-    int rc;
+    struct libspawn_err late = { 0 };
+    int rc = err ? err->code
+                 : libspawn__xen_announce_serials(
+                       xen_of(create), create->domid, result, &late);
 
-    if (err) {
-        answered(create, err->code, err);
-        return;
-    }
-    rc = libspawn__xen_announce_serials(xen_of(create), create->domid, result,
-                                        &late);
-    if (!rc) {
-        rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), "query-vnc",
-                                   NULL, -1, on_vnc, create, &late);
-    }
-    if (rc) {
-        answered(create, rc, &late);
-    }
+    count_answer(create, rc, err ? err : &late);
+}
+
+static int
+ask(struct libspawn_create *create, const char *question,
+    libspawn__qmp_reply_fn *fn, struct libspawn_err *err)
+{
+    struct libspawn__xen_guest *guest = create->impl;
+    int rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm), question,
+                                   NULL, -1, fn, create, err);
+
+    guest->n_answers += rc ? 0 : 1;
+    return rc;
 }
 
 static int
 announce(struct libspawn_create *create, struct libspawn_err *err)
 {
-    int rc = libspawn__qmp_command(libspawn__dm_qmp(create->dm),
-                                   "query-chardev", NULL, -1, on_chardevs,
-                                   create, err);
+    const struct libspawn_guest_config *config = create->config;
+    struct libspawn__xen_guest *guest = create->impl;
+    int rc = 0;
 
-    return rc ? rc : LIBSPAWN__STEP_PENDING;
+    if (config->n_serials) {
+        rc = ask(create, "query-chardev", on_chardevs, err);
+    }
+    if (!rc && config->vnc.enable != LIBSPAWN_CHOICE_NO) {
+        rc = ask(create, "query-vnc", on_vnc, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    return guest->n_answers ? LIBSPAWN__STEP_PENDING : 0;
 }
 
 static void
@@ -343,14 +399,20 @@ finish(struct libspawn_create *create, struct libspawn_err *err)
     return forget_guest(create);
 }
 
+/* The device model is started as soon as there is a number to give it: it is
+ * loaded, a third of its start, while the guest is built, and held at its
+ * monitor until there is a guest to look at. */
 const struct libspawn__step libspawn__xen_steps[] = {
     { "looking at the host", examine, forget_guest },
     { "making the domain", make_domain, destroy_domain },
+    { "making its directories", make_nodes, remove_nodes },
+    { "starting the device model", start_device_model,
+      libspawn__create_undo_dm },
     { "loading its firmware", fill_domain, NULL },
-    { "writing its nodes", write_nodes, remove_nodes },
+    { "writing its nodes", write_nodes, NULL },
     { "connecting its disks", connect_disks, close_devices },
     { "storing its configuration", write_files, remove_files },
-    { "starting the device model", start_device_model,
+    { "waiting for the device model", libspawn__create_await_dm,
       libspawn__create_undo_dm },
     { "announcing its consoles", announce, NULL },
     { "setting the VNC password", set_vnc_password, NULL },

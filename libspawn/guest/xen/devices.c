@@ -351,7 +351,7 @@ ask_to_close(struct libspawn__tree *tree, const void *user)
             tree->rc = libspawn__fail_nomem(tree->err);
             return;
         }
-        libspawn__tree_remove(tree, front);
+        libspawn__tree_discard(tree, front, NULL);
         if (!libspawn__store_read(tree->store, tree->txn, state, &now, NULL,
                                   NULL)) {
             libspawn__tree_put(tree, back, "online", "0");

@@ -44,6 +44,10 @@ struct libspawn__xen_guest {
     /* libspawn__xen_image_build */
     uint64_t store_frame;
     uint64_t console_frame;
+
+    /* While its consoles are announced. */
+    unsigned int n_answers;            /* that are still to come */
+    struct libspawn_err answers_error; /* the first; code 0: none */
 };
 
 /* Fills in what the configuration leaves open, and checks it against what the

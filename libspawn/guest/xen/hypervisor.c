@@ -117,10 +117,11 @@ look_at_device_model(struct libspawn_host *host,
     char text[LIBSPAWN__STATUS_TEXT_SIZE];
     struct libspawn__record record;
 
-    if (!path || libspawn__record_read(host->store, path, &record, NULL) ||
+    if (info->domid == 0 || !path ||
+        libspawn__record_read(host->store, path, &record, NULL) ||
         libspawn__pidref_open(&record.child, &ref, NULL) !=
             LIBSPAWN_ERR_GONE) {
-        return; /* not ours, alive, or not to be found out */
+        return; /* dom0, not ours, alive, or not to be found out */
     }
     info->state |= LIBSPAWN_GUEST_DM_DEAD;
     libspawn__status_describe(record.state == LIBSPAWN__RECORD_EXITED &&

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <xenforeignmemory.h>
 #include <xenguest.h>
 #include <xen/hvm/e820.h>
 #include <xen/hvm/hvm_info_table.h>
@@ -177,25 +178,14 @@ put_into_memory(struct libspawn__xen *xen,
     return rc;
 }
 
-/* A page in the guest through which hvmloader learns of its processors. */
-static int
-write_info_page(struct libspawn__xen *xen,
-                const struct libspawn__xen_guest *guest,
-                struct libspawn_err *err)
+static void
+fill_info_table(struct hvm_info_table *info,
+                const struct libspawn__xen_guest *guest)
 {
-    const xen_pfn_t frame = HVM_INFO_PFN;
-    struct hvm_info_table *info;
-    const uint8_t *bytes;
+    const uint8_t *bytes = (const uint8_t *)info;
     uint8_t sum = 0;
     uint32_t i;
-    char *page = xenforeignmemory_map(xen->memory, guest->domid,
-                                      PROT_READ | PROT_WRITE, 1, &frame, NULL);
 
-    if (!page) {
-        return libspawn__xen_fail(xen, err, errno,
-                                  "mapping the domain's information page");
-    }
-    info = (struct hvm_info_table *)(void *)(page + HVM_INFO_OFFSET);
     info->apic_mode = libspawn__xen_choice(guest->config->apic, true);
     info->nr_vcpus = guest->n_vcpus_max;
     memset(info->vcpu_online, 0, sizeof info->vcpu_online);
@@ -203,12 +193,41 @@ write_info_page(struct libspawn__xen *xen,
         info->vcpu_online[i / 8] |= (uint8_t)(1u << (i % 8));
     }
     /* libxenguest has begun the table, its length included. */
-    bytes = (const uint8_t *)info;
     for (i = 0; i < MIN(info->length, sizeof *info); i++) {
         sum = (uint8_t)(sum + bytes[i]);
     }
     info->checksum = (uint8_t)(info->checksum - sum);
-    xenforeignmemory_unmap(xen->memory, page, 1);
+}
+
+static void
+close_memory(xenforeignmemory_handle **memory)
+{
+    if (*memory) {
+        xenforeignmemory_close(*memory);
+    }
+}
+
+/* A page in the guest through which hvmloader learns of its processors. */
+static int
+write_info_page(struct libspawn__xen *xen,
+                const struct libspawn__xen_guest *guest,
+                struct libspawn_err *err)
+{
+    AUTO(close_memory) xenforeignmemory_handle *memory =
+        xenforeignmemory_open(&xen->logger.vtable, 0);
+    const xen_pfn_t frame = HVM_INFO_PFN;
+    char *page = memory ? xenforeignmemory_map(memory, guest->domid,
+                                               PROT_READ | PROT_WRITE, 1,
+                                               &frame, NULL)
+                        : NULL;
+
+    if (!page) {
+        return libspawn__xen_fail(xen, err, errno,
+                                  "mapping the domain's information page");
+    }
+    fill_info_table((struct hvm_info_table *)(void *)(page + HVM_INFO_OFFSET),
+                    guest);
+    xenforeignmemory_unmap(memory, page, 1);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/util.h"
@@ -87,17 +88,11 @@ static const struct {
 
 static void
 write_basics(struct libspawn__tree *tree,
-             const struct libspawn__xen_guest *guest, const struct dirs *dirs)
+             const struct libspawn__xen_guest *guest, const char *dir)
 {
-    const char *dir = dirs->domain;
     bool is_hvm = guest->type == LIBSPAWN_GUEST_TYPE_HVM;
     size_t i;
 
-    libspawn__tree_remove(tree, dir);
-    libspawn__tree_make(tree, dir, NULL, LIBSPAWN__TREE_READABLE);
-    libspawn__tree_put(tree, dir, "vm", dirs->vm);
-    libspawn__tree_put(tree, dir, "name", guest->config->name);
-    libspawn__tree_printf(tree, dir, "domid", "%" PRIu32, guest->domid);
     for (i = 0; i < ARRAY_SIZE(guests_own); i++) {
         if (is_hvm || !guests_own[i].is_hvm_only) {
             libspawn__tree_make(tree, dir, guests_own[i].name,
@@ -162,10 +157,6 @@ write_vm(struct libspawn__tree *tree, const struct libspawn__xen_guest *guest,
     struct timespec now = { 0 };
 
     clock_gettime(CLOCK_REALTIME, &now);
-    libspawn__tree_remove(tree, dir);
-    libspawn__tree_make(tree, dir, NULL, LIBSPAWN__TREE_READABLE);
-    libspawn__tree_put(tree, dir, "uuid", guest->uuid);
-    libspawn__tree_put(tree, dir, "name", guest->config->name);
     libspawn__tree_printf(tree, dir, "start_time", "%jd.%02ld",
                           (intmax_t)now.tv_sec, now.tv_nsec / 10000000);
     if (is_hvm) {
@@ -178,8 +169,6 @@ static void
 write_own(struct libspawn__tree *tree, const struct libspawn__xen_guest *guest,
           const char *dir)
 {
-    libspawn__tree_remove(tree, dir);
-    libspawn__tree_make(tree, dir, NULL, LIBSPAWN__TREE_PRIVATE);
     libspawn__tree_put(tree, dir, "device", "");
     libspawn__tree_put(tree, dir, "type",
                        libspawn__xen_nodes_type_word(guest->type));
@@ -236,44 +225,55 @@ write_keyboard(struct libspawn__tree *tree,
     libspawn__xen_device_write(tree, &d);
 }
 
-/* Removes a directory that has become empty. */
-static void
-prune(struct libspawn__tree *tree, const char *dir)
-{
-    AUTO_STRV struct libspawn__strv left = { 0 };
+/* ---- Backends ---------------------------------------------------------- */
 
-    if (!tree->rc &&
-        !libspawn__store_list(tree->store, tree->txn, dir, &left, NULL) &&
-        left.n_items == 0) {
-        libspawn__tree_remove(tree, dir);
+static const char backends[] = "/local/domain/0/backend";
+
+/* Of one kind, as "vkbd".  True when no other guest has such a device: then
+ * nothing is left of the directory. */
+static bool
+remove_backends_of_kind(struct libspawn__tree *tree, const char *kind)
+{
+    AUTO_FREE char *dir = libspawn__str_format("%s/%s", backends, kind);
+    AUTO_FREE char *own = libspawn__str_format("%" PRIu32, tree->domid);
+    AUTO_STRV struct libspawn__strv domains = { 0 };
+    size_t i;
+
+    if (!dir || !own) {
+        tree->rc = libspawn__fail_nomem(tree->err);
     }
+    if (tree->rc || libspawn__store_list(tree->store, tree->txn, dir, &domains,
+                                         NULL)) {
+        return false;
+    }
+    for (i = 0; i < domains.n_items; i++) {
+        if (strcmp(domains.items[i], own) == 0) {
+            bool is_only = domains.n_items == 1;
+
+            libspawn__tree_discard(tree, dir, is_only ? NULL : own);
+            return is_only;
+        }
+    }
+    return domains.n_items == 0;
 }
 
+/* In a transaction: what is empty now may be in use in a moment. */
 static void
 remove_backends(struct libspawn__tree *tree)
 {
-    static const char all[] = "/local/domain/0/backend";
     AUTO_STRV struct libspawn__strv kinds = { 0 };
-    bool was_any = false;
+    size_t n_left = 0;
     size_t i;
 
-    if (tree->rc ||
-        libspawn__store_list(tree->store, tree->txn, all, &kinds, NULL)) {
+    if (tree->rc || libspawn__store_list(tree->store, tree->txn, backends,
+                                         &kinds, NULL)) {
         return;
     }
     for (i = 0; i < kinds.n_items; i++) {
-        AUTO_FREE char *dir =
-            libspawn__str_format("%s/%s", all, kinds.items[i]);
-        AUTO_FREE char *path =
-            dir ? libspawn__str_format("%s/%" PRIu32, dir, tree->domid) : NULL;
-
-        if (path && libspawn__tree_remove(tree, path)) {
-            prune(tree, dir);
-            was_any = true;
-        }
+        n_left += remove_backends_of_kind(tree, kinds.items[i]) ? 0 : 1;
     }
-    if (was_any) {
-        prune(tree, all);
+    if (kinds.n_items && !n_left) {
+        libspawn__tree_discard(tree, backends, NULL);
     }
 }
 
@@ -285,7 +285,6 @@ write_devices(struct libspawn__tree *tree,
     bool is_hvm = guest->type == LIBSPAWN_GUEST_TYPE_HVM;
     size_t i;
 
-    remove_backends(tree);
     write_console(tree, guest);
     if (is_hvm) {
         write_keyboard(tree, guest);
@@ -301,26 +300,78 @@ write_devices(struct libspawn__tree *tree,
     }
 }
 
+/* ---- All of it --------------------------------------------------------- */
+
+static bool
+name_guest_dirs(struct libspawn__tree *tree,
+                const struct libspawn__xen_guest *guest, struct dirs *dirs)
+{
+    dirs->vm = libspawn__path_vm(guest->uuid);
+    if (!name_dirs(tree, dirs) || !dirs->vm) {
+        tree->rc = libspawn__fail_nomem(tree->err);
+    }
+    return !tree->rc;
+}
+
+static void
+renew(struct libspawn__tree *tree, const char *dir,
+      enum libspawn__tree_right right)
+{
+    libspawn__tree_discard(tree, dir, NULL);
+    libspawn__tree_make(tree, dir, NULL, right);
+}
+
+/* What the device model's watcher writes into is made here too: two that make
+ * nodes in one directory at a time conflict, and a transaction runs again. */
+static void
+make_all(struct libspawn__tree *tree, const void *user)
+{
+    const struct libspawn__xen_guest *guest = user;
+    const char *name = guest->config->name;
+    AUTO(dirs_dispose) struct dirs dirs = { 0 };
+
+    if (!name_guest_dirs(tree, guest, &dirs)) {
+        return;
+    }
+    renew(tree, dirs.domain, LIBSPAWN__TREE_READABLE);
+    libspawn__tree_put(tree, dirs.domain, "vm", dirs.vm);
+    libspawn__tree_put(tree, dirs.domain, "name", name);
+    libspawn__tree_printf(tree, dirs.domain, "domid", "%" PRIu32,
+                          guest->domid);
+    libspawn__tree_put(tree, dirs.domain, "image", "");
+    renew(tree, dirs.vm, LIBSPAWN__TREE_READABLE);
+    libspawn__tree_put(tree, dirs.vm, "uuid", guest->uuid);
+    libspawn__tree_put(tree, dirs.vm, "name", name);
+    renew(tree, dirs.own, LIBSPAWN__TREE_PRIVATE);
+    libspawn__tree_put(tree, dirs.own, "libspawn", "");
+    renew(tree, dirs.dm, LIBSPAWN__TREE_PRIVATE);
+    remove_backends(tree);
+}
+
+int
+libspawn__xen_nodes_make(struct libspawn__xen *xen,
+                         const struct libspawn__xen_guest *guest,
+                         struct libspawn_err *err)
+{
+    return libspawn__tree_run(xen->store, guest->domid, make_all, guest, err);
+}
+
 static void
 write_all(struct libspawn__tree *tree, const void *user)
 {
     const struct libspawn__xen_guest *guest = user;
     AUTO(dirs_dispose) struct dirs dirs = { 0 };
 
-    dirs.vm = libspawn__path_vm(guest->uuid);
-    if (!name_dirs(tree, &dirs) || !dirs.vm) {
-        tree->rc = libspawn__fail_nomem(tree->err);
+    if (!name_guest_dirs(tree, guest, &dirs)) {
         return;
     }
-    write_basics(tree, guest, &dirs);
+    write_basics(tree, guest, dirs.domain);
     write_resources(tree, guest, dirs.domain);
     if (guest->type == LIBSPAWN_GUEST_TYPE_HVM) {
         write_platform(tree, guest, dirs.domain);
     }
     write_vm(tree, guest, dirs.vm);
     write_own(tree, guest, dirs.own);
-    libspawn__tree_remove(tree, dirs.dm);
-    libspawn__tree_make(tree, dirs.dm, NULL, LIBSPAWN__TREE_PRIVATE);
     write_devices(tree, guest, dirs.vm);
 }
 
@@ -358,28 +409,28 @@ read_vm(struct libspawn__tree *tree)
     return libspawn__str_has_prefix(vm, "/vm/") && vm[4] ? TAKE_PTR(vm) : NULL;
 }
 
-/* Nobody minds seeing a part of it gone, so there is no transaction; the name
- * goes last. */
+static void
+remove_all(struct libspawn__tree *tree, const void *user)
+{
+    AUTO(dirs_dispose) struct dirs dirs = { 0 };
+
+    (void)user;
+    if (!name_dirs(tree, &dirs)) {
+        return;
+    }
+    dirs.vm = read_vm(tree);
+    if (dirs.vm) {
+        libspawn__tree_discard(tree, dirs.vm, NULL);
+    }
+    remove_backends(tree);
+    libspawn__tree_discard(tree, dirs.dm, NULL);
+    libspawn__tree_discard(tree, dirs.own, NULL);
+    libspawn__tree_discard(tree, dirs.domain, NULL);
+}
+
 int
 libspawn__xen_nodes_remove(struct libspawn__xen *xen, uint32_t domid,
                            struct libspawn_err *err)
 {
-    struct libspawn__tree plain = { .store = xen->store,
-                                    .domid = domid,
-                                    .err = err };
-    struct libspawn__tree *tree = &plain;
-    AUTO(dirs_dispose) struct dirs dirs = { 0 };
-
-    if (!name_dirs(tree, &dirs)) {
-        return tree->rc;
-    }
-    dirs.vm = read_vm(tree);
-    if (dirs.vm) {
-        libspawn__tree_remove(tree, dirs.vm);
-    }
-    remove_backends(tree);
-    libspawn__tree_remove(tree, dirs.dm);
-    libspawn__tree_remove(tree, dirs.own);
-    libspawn__tree_remove(tree, dirs.domain);
-    return tree->rc;
+    return libspawn__tree_run(xen->store, domid, remove_all, NULL, err);
 }

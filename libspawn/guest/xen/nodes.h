@@ -7,21 +7,29 @@
  *   /libxl/D             what only the toolstack sees, and trusts
  *   /local/domain/0/device-model/D, /local/domain/0/backend/KIND/D
  *
- * All of it appears at once, in one transaction, its devices included.
+ * The directories come first, so that a device model that is being started
+ * can be recorded in them; the rest at once, in one transaction, its devices
+ * included.
  */
 #ifndef LIBSPAWN_GUEST_XEN_NODES_H
 #define LIBSPAWN_GUEST_XEN_NODES_H
 
 #include "guest/xen/guest.h"
 
-/* Writes the tree of a guest whose image is built.  LIBSPAWN_ERR_BUSY when
- * somebody else uses one of its disks. */
+/* Makes the directories of a guest, with its names in them, in place of
+ * whatever there was of its domain. */
+int libspawn__xen_nodes_make(struct libspawn__xen *xen,
+                             const struct libspawn__xen_guest *guest,
+                             struct libspawn_err *err);
+
+/* Writes what is in them, of a guest whose image is built.
+ * LIBSPAWN_ERR_BUSY when somebody else uses one of its disks. */
 int libspawn__xen_nodes_write(struct libspawn__xen *xen,
                               const struct libspawn__xen_guest *guest,
                               struct libspawn_err *err);
 
 /* Removes whatever there is of domain 'domid'; a missing tree is fine.  Undo
- * of the above, and a part of ending a guest; its devices must be closed. */
+ * of both, and a part of ending a guest; its devices must be closed. */
 int libspawn__xen_nodes_remove(struct libspawn__xen *xen, uint32_t domid,
                                struct libspawn_err *err);
 

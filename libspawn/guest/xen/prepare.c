@@ -164,23 +164,6 @@ set_clocks(struct libspawn__xen *xen, const struct libspawn__xen_guest *guest,
     return 0;
 }
 
-static int
-set_cpu_features(struct libspawn__xen *xen,
-                 const struct libspawn__xen_guest *guest,
-                 struct libspawn_err *err)
-{
-    bool pae = guest->type != LIBSPAWN_GUEST_TYPE_HVM ||
-               libspawn__xen_choice(guest->config->pae, true);
-    /* The processor's own features, not those of a saved domain. */
-    int r = xc_cpuid_apply_policy(xen->xc, guest->domid, false, NULL, 0, pae,
-                                  false, false, NULL, NULL);
-
-    if (r) {
-        return libspawn__xen_fail(xen, err, -r, "choosing processor features");
-    }
-    return 0;
-}
-
 int
 libspawn__xen_domain_prepare(struct libspawn__xen *xen,
                              struct libspawn__xen_guest *guest,
@@ -196,8 +179,5 @@ libspawn__xen_domain_prepare(struct libspawn__xen *xen,
     if (!rc && guest->type != LIBSPAWN_GUEST_TYPE_PV) {
         rc = set_hvm_params(xen, guest, err);
     }
-    if (!rc) {
-        rc = set_clocks(xen, guest, err);
-    }
-    return rc ? rc : set_cpu_features(xen, guest, err);
+    return rc ? rc : set_clocks(xen, guest, err);
 }

@@ -1,7 +1,6 @@
 /*
  * What a new domain is told before anything is loaded into it: processors,
- * limits, event channels, timers, processor features.  Undone by destroying
- * the domain.
+ * limits, event channels, timers.  Undone by destroying the domain.
  */
 #ifndef LIBSPAWN_GUEST_XEN_PREPARE_H
 #define LIBSPAWN_GUEST_XEN_PREPARE_H

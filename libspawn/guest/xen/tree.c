@@ -118,18 +118,15 @@ libspawn__tree_printf(struct libspawn__tree *tree, const char *dir,
     libspawn__tree_put(tree, dir, name, value.data ? value.data : "");
 }
 
-bool
-libspawn__tree_remove(struct libspawn__tree *tree, const char *path)
+void
+libspawn__tree_discard(struct libspawn__tree *tree, const char *dir,
+                       const char *name)
 {
-    int rc;
+    char buffer[LIBSPAWN__STORE_PATH_MAX + 1];
+    const char *path = join(tree, dir, name, buffer);
 
-    if (tree->rc) {
-        return false;
+    if (path) {
+        tree->rc = libspawn__store_discard(tree->store, tree->txn, path,
+                                           tree->err);
     }
-    rc = libspawn__store_remove(tree->store, tree->txn, path, NULL);
-    if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
-        tree->rc = libspawn__fail(tree->err, rc,
-                                  "removing '%s' from the store", path);
-    }
-    return !rc;
 }

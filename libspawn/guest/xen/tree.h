@@ -49,7 +49,8 @@ void libspawn__tree_printf(struct libspawn__tree *tree, const char *dir,
                            const char *name, const char *format, ...)
     LIBSPAWN__PRINTF(4, 5);
 
-/* Removes the node and all below it.  A missing one is fine; false then. */
-bool libspawn__tree_remove(struct libspawn__tree *tree, const char *path);
+/* Removes the node and all below it; a missing one is fine. */
+void libspawn__tree_discard(struct libspawn__tree *tree, const char *dir,
+                            const char *name);
 
 #endif

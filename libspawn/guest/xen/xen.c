@@ -79,11 +79,6 @@ open_handles(struct libspawn__xen *xen, struct libspawn_err *err)
         return libspawn__xen_fail(xen, err, errno,
                                   "opening the hypervisor interface");
     }
-    xen->memory = xenforeignmemory_open(&xen->logger.vtable, 0);
-    if (!xen->memory) {
-        return libspawn__xen_fail(xen, err, errno,
-                                  "opening the memory of guests");
-    }
     rc = read_version(xen, err);
     return rc ? rc : check_interface(xen, err);
 }
@@ -115,9 +110,6 @@ libspawn__xen_close(struct libspawn__xen *xen)
 {
     if (!xen) {
         return;
-    }
-    if (xen->memory) {
-        xenforeignmemory_close(xen->memory);
     }
     if (xen->xc) {
         xc_interface_close(xen->xc);

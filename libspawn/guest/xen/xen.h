@@ -1,5 +1,5 @@
 /*
- * An open Xen host: handles of libxenctrl and libxenforeignmemory, the store,
+ * An open Xen host: a handle of libxenctrl, the store,
  * and the last complaint of those libraries.
  *
  * Everything below guest/xen takes one of these.  It is not the hypervisor
@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #include <xenctrl.h>
-#include <xenforeignmemory.h>
 #include <xentoollog.h>
 
 #include "base/err.h"
@@ -40,7 +39,6 @@ struct libspawn__xen_logger {
 
 struct libspawn__xen {
     xc_interface *xc;
-    xenforeignmemory_handle *memory;
     struct libspawn__store *store; /* borrowed */
     struct libspawn__xen_logger logger;
     unsigned int version_major; /* of the hypervisor, e.g. 4 and 17 */

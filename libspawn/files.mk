@@ -34,6 +34,8 @@ LIBSPAWN_SOURCES := \
   libspawn/dm/args.c \
   libspawn/dm/dm.c \
   libspawn/dm/end.c \
+  libspawn/dm/probe.c \
+  libspawn/dm/probe_cache.c \
   libspawn/dm/vnc.c \
   libspawn/guest/config.c \
   libspawn/guest/config_fields.c \

@@ -207,6 +207,55 @@ actions(struct libspawn__args *args)
                           is_kept ? "pause" : "poweroff");
 }
 
+/* ---- Confinement ------------------------------------------------------- */
+
+/* Whether the configuration's own arguments have one of these options, which
+ * QEMU takes with one dash or two. */
+static bool
+has_own_option(const struct libspawn__strv *own, const char *const names[])
+{
+    size_t i;
+
+    for (i = 0; i < own->n_items; i++) {
+        const char *arg = own->items[i];
+        const char *const *name;
+
+        for (name = names; *name; name++) {
+            if (!strcmp(arg, *name) ||
+                (arg[0] == '-' && !strcmp(arg + 1, *name))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+#define SANDBOX_WITH_USER "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
+
+/* A configuration's own -sandbox stands in the place of ours; whoever passes
+ * an option that starts a helper needs one with spawn=allow.  QEMU gives up
+ * its user only after it has put on the filter, so that option goes without
+ * elevateprivileges=deny. */
+static void
+sandbox(struct libspawn__args *args,
+        const struct libspawn__dm_support *support)
+{
+    static const char *const own_sandbox[] = { "-sandbox", NULL };
+    static const char *const change_user[] = { "-runas", "-run-with", NULL };
+    AUTO_ARGS struct libspawn__args own = { .config = args->config };
+
+    libspawn__args_user(&own);
+    if (own.err.code) {
+        args->err = own.err;
+    } else if (support->features & LIBSPAWN__DM_SANDBOX &&
+               !has_own_option(&own.argv, own_sandbox)) {
+        libspawn__args_option(args, "-sandbox", "%s",
+                              has_own_option(&own.argv, change_user)
+                                  ? SANDBOX_WITH_USER
+                                  : LIBSPAWN__DM_SANDBOX_VALUE);
+    }
+}
+
 static libspawn__args_group *const groups[] = {
     libspawn__args_base,
     machine,
@@ -225,11 +274,13 @@ static libspawn__args_group *const groups[] = {
 
 int
 libspawn__qemu_build_args(struct libspawn__args *args, const char *program,
+                          const struct libspawn__dm_support *support,
                           const char *uuid, struct libspawn_err *err)
 {
     size_t i;
 
     libspawn__args_add(args, program);
+    sandbox(args, support);
     libspawn__args_option(args, "-uuid", "%s", uuid);
     for (i = 0; i < ARRAY_SIZE(groups); i++) {
         groups[i](args);

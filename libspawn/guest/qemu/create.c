@@ -225,14 +225,14 @@ add_serials(struct libspawn_create *create, struct libspawn_plan *plan,
 }
 
 static int
-fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
-          struct libspawn_err *err)
+fill_plan(struct libspawn_create *create, const char *program,
+          const struct libspawn__dm_support *support,
+          struct libspawn_plan *plan, struct libspawn_err *err)
 {
     const struct libspawn_host *host = create->host;
     const struct libspawn_guest_config *config = create->config;
     AUTO_ARGS struct libspawn__args args = { .config = config,
                                              .domid = create->domid };
-    AUTO_FREE char *program = NULL;
     AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
     AUTO_FREE char *record =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
@@ -243,10 +243,7 @@ fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
     if (!log || !record || !dir) {
         return libspawn__fail_nomem(err);
     }
-    rc = libspawn__qemu_find_program(config, &program, err);
-    if (!rc) {
-        rc = libspawn__qemu_build_args(&args, program, create->uuid, err);
-    }
+    rc = libspawn__qemu_build_args(&args, program, support, create->uuid, err);
     if (rc) {
         return rc;
     }
@@ -269,7 +266,9 @@ fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
 }
 
 static int
-start_device_model(struct libspawn_create *create, struct libspawn_err *err)
+start_program(struct libspawn_create *create, const char *program,
+              const struct libspawn__dm_support *support,
+              struct libspawn_err *err)
 {
     int serials[LIBSPAWN__DM_SERIALS_MAX] = { -1, -1, -1, -1 };
     AUTO_FREE char *qmp_path =
@@ -282,7 +281,7 @@ start_device_model(struct libspawn_create *create, struct libspawn_err *err)
         libspawn_plan_free(plan);
         return libspawn__fail_nomem(err);
     }
-    rc = fill_plan(create, plan, err);
+    rc = fill_plan(create, program, support, plan, err);
     if (!rc) {
         rc = add_serials(create, plan, serials, err);
     }
@@ -294,6 +293,61 @@ start_device_model(struct libspawn_create *create, struct libspawn_err *err)
         libspawn__auto_close(&serials[i]);
     }
     return rc;
+}
+
+/* What it supports is known now.  An abort that came meanwhile is taken note
+ * of behind this step, whose undo finds nothing to end. */
+static void
+on_probed(void *user, const struct libspawn__dm_support *support)
+{
+    struct libspawn_create *create = user;
+    AUTO_FREE char *program = NULL;
+    struct libspawn_err err;
+    int rc;
+
+    libspawn__probe_free(TAKE_PTR(create->impl));
+    if (create->err.code) {
+        libspawn__create_step_done(create, NULL);
+        return;
+    }
+    rc = libspawn__qemu_find_program(create->config, &program, &err);
+    if (!rc) {
+        rc = start_program(create, program, support, &err);
+    }
+    if (rc != LIBSPAWN__STEP_PENDING) {
+        libspawn__create_step_done(create, &err);
+    }
+}
+
+/* Only the first start of a program has to ask it what it supports. */
+static int
+start_device_model(struct libspawn_create *create, struct libspawn_err *err)
+{
+    const struct libspawn_host *host = create->host;
+    AUTO_FREE char *program = NULL;
+    struct libspawn__dm_support support;
+    struct libspawn__probe *probe;
+    int rc = libspawn__qemu_find_program(create->config, &program, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (libspawn__probe_is_known(host->state_dir, program, &support)) {
+        return start_program(create, program, &support, err);
+    }
+    rc = libspawn__probe_start(
+        host->ctx,
+        &(struct libspawn__probe_request){
+            .state_dir = host->state_dir,
+            .program = program,
+            .start_timeout_ms = create->config->start_timeout_ms,
+            .fn = on_probed,
+            .user = create },
+        &probe, err);
+    if (!rc) {
+        create->impl = probe;
+    }
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
 }
 
 /* ---- Display ----------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #define LIBSPAWN_GUEST_QEMU_QEMU_H
 
 #include "dm/args.h"
+#include "dm/probe.h"
 #include "guest/create.h"
 
 extern const struct libspawn__step libspawn__qemu_steps[];
@@ -42,8 +43,10 @@ int libspawn__qemu_find_program(const struct libspawn_guest_config *config,
 int libspawn__qemu_check_files(const struct libspawn_guest_config *config,
                                struct libspawn_err *err);
 
-/* The whole argument vector; 'args' is empty before, config and domid set. */
+/* The whole argument vector; 'args' is empty before, config and domid set.
+ * 'support' is what the program is known to support. */
 int libspawn__qemu_build_args(struct libspawn__args *args, const char *program,
+                              const struct libspawn__dm_support *support,
                               const char *uuid, struct libspawn_err *err);
 
 /* Removes the nodes and files of a guest whose device model has ended. */

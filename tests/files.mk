@@ -24,6 +24,7 @@ UNIT_TESTS := \
   test_paths \
   test_pidref \
   test_plan \
+  test_probe_cache \
   test_qmp \
   test_qmp_end \
   test_record \
@@ -81,6 +82,7 @@ EXTRA_LIBS_test_wire_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--
 # Whole operations, against QEMU and fakes.
 FLOW_TESTS := \
   test_guest_image \
+  test_probe \
   test_qmp_qemu \
   test_spawn_caller \
   test_spawn_death \

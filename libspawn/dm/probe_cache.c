@@ -1,12 +1,15 @@
 #include "dm/probe_cache.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "proc/lock.h"
 
 /* The number is that of the probe: another way of asking, or another meaning
  * of a feature, makes earlier answers void. */
@@ -259,25 +262,74 @@ put_entry(struct libspawn__buf *buf, const struct entry *entry)
 }
 
 static int
-write_cache(const char *path, const struct entry *newest,
-            const struct cache *old, struct libspawn_err *err)
+format(const struct entry *newest, const struct cache *old,
+       struct libspawn__buf *buf, struct libspawn_err *err)
 {
-    AUTO_BUF struct libspawn__buf buf = { 0 };
     size_t n_entries = 1;
     size_t i;
 
-    libspawn__buf_puts(&buf, HEADER);
-    put_entry(&buf, newest);
+    libspawn__buf_puts(buf, HEADER);
+    put_entry(buf, newest);
     for (i = 0; i < old->n_entries && n_entries < ENTRIES_MAX; i++) {
         if (!is_same(&old->entries[i].id, &newest->id) &&
             !has_expired(&old->entries[i])) {
-            put_entry(&buf, &old->entries[i]);
+            put_entry(buf, &old->entries[i]);
             n_entries++;
         }
     }
-    return buf.failed ? libspawn__fail_nomem(err)
-                      : libspawn__file_replace(path, buf.data, buf.size, 0600,
-                                               err);
+    return buf->failed ? libspawn__fail_nomem(err) : 0;
+}
+
+/* The file that is to become the cache: one name, so that a writer that is
+ * killed leaves nothing that the next does not use up, and a lock on it.
+ * LIBSPAWN_ERR_BUSY when another writer is about. */
+static int
+open_next(const char *path, int *fd_r, struct libspawn_err *err)
+{
+    AUTO_FD int fd = -1;
+    struct stat ours;
+    struct stat st;
+    int rc = libspawn__lock_try(path, &fd, err);
+
+    if (rc) {
+        return rc;
+    }
+    /* Renamed by the other writer just before its lock was ours? */
+    if (fstat(fd, &ours) < 0 || stat(path, &st) < 0 ||
+        st.st_ino != ours.st_ino || st.st_dev != ours.st_dev) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "another process writes '%s'", path);
+    }
+    *fd_r = TAKE_FD(fd);
+    return 0;
+}
+
+static int
+replace_cache(const char *path, const char *next, const struct entry *newest,
+              struct libspawn_err *err)
+{
+    AUTO_BUF struct libspawn__buf buf = { 0 };
+    AUTO_FD int fd = -1;
+    struct cache old;
+    int rc = open_next(next, &fd, err);
+    int r;
+
+    if (rc) {
+        return rc;
+    }
+    read_cache(path, &old);
+    rc = format(newest, &old, &buf, err);
+    if (rc) {
+        return rc;
+    }
+    r = ftruncate(fd, 0) < 0 ? -errno : 0;
+    if (!r) {
+        r = libspawn__fd_write_full(fd, buf.data, buf.size);
+    }
+    if (!r && rename(next, path) < 0) {
+        r = -errno;
+    }
+    return r ? libspawn__fail_errno(err, -r, "writing '%s'", path) : 0;
 }
 
 int
@@ -288,22 +340,18 @@ libspawn__probe_cache_store(const char *state_dir,
 {
     AUTO_FREE char *dir = libspawn__str_format("%s/cache", state_dir);
     AUTO_FREE char *path = cache_path(state_dir);
+    AUTO_FREE char *next = path ? libspawn__str_format("%s.new", path) : NULL;
     struct entry entry = {
         .id = *id,
         .expires_s =
             lifetime_s ? now_s() + MIN(lifetime_s, LIFETIME_MAX_S) : 0,
         .support = *support,
     };
-    struct cache cache;
     int rc;
 
-    if (!dir || !path) {
+    if (!dir || !next) {
         return libspawn__fail_nomem(err);
     }
     rc = libspawn__dir_make(dir, 0700, err);
-    if (rc) {
-        return rc;
-    }
-    read_cache(path, &cache);
-    return write_cache(path, &entry, &cache, err);
+    return rc ? rc : replace_cache(path, next, &entry, err);
 }

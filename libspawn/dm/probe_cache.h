@@ -53,8 +53,8 @@ bool libspawn__probe_cache_find(const char *state_dir,
                                 struct libspawn__dm_support *support_r);
 
 /* Takes the place of what was known of the program; the oldest entry goes
- * when there are many.  'lifetime_s' is 0 for ever.  Two that write at a time
- * may lose one of the entries. */
+ * when there are many.  'lifetime_s' is 0 for ever.  LIBSPAWN_ERR_BUSY when
+ * another process writes: nobody waits for a convenience. */
 int libspawn__probe_cache_store(const char *state_dir,
                                 const struct libspawn__dm_identity *id,
                                 const struct libspawn__dm_support *support,

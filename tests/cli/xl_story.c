@@ -156,10 +156,14 @@ xl_assert_error(const struct harness_output *output, int status,
     assert_said(output->out, output->err, output->status, status, words);
 }
 
-/* What an empty state directory holds; besides, logs, and what the store keeps
- * for itself, which its next user clears away. */
+/* What an empty state directory holds, with what is known of device models;
+ * besides, logs, and what the store keeps for itself, which its next user
+ * clears away. */
 static const char *const allowed[] = {
     "",
+    "/cache",
+    "/cache/device-models",
+    "/cache/device-models.new",
     "/guests",
     "/lock",
     "/log",

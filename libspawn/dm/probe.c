@@ -11,9 +11,9 @@
 #include "proc/ctx.h"
 
 enum {
-    TIMEOUT_MS = 2000,             /* a QEMU needs 20 */
+    TIMEOUT_MS = 2000, /* a QEMU needs 20 */
     TIMEOUT_MIN_MS = 100,
-    OUTPUT_MAX = 256 * 1024,       /* the help of QEMU has 34 KiB */
+    OUTPUT_MAX = 256 * 1024, /* the help of QEMU has 34 KiB */
     UNSURE_LIFETIME_S = 60
 };
 

@@ -26,7 +26,8 @@
 
 /* The value of -sandbox that LIBSPAWN__DM_SANDBOX stands for.  Nothing that
  * our own arguments ask for needs what it denies: no helper or script is run,
- * and no right is gained or given up. */
+ * and no right is gained or given up.  Another value is another question: it
+ * needs a new version of the cache. */
 #define LIBSPAWN__DM_SANDBOX_VALUE                                            \
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 

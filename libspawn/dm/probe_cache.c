@@ -62,8 +62,8 @@ libspawn__dm_identify(const char *program, struct libspawn__dm_identity *id_r,
         return libspawn__fail_errno(err, errno, "looking at '%s'", program);
     }
     if (!S_ISREG(st.st_mode)) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "'%s' is not a file", program);
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID, "'%s' is not a file",
+                              program);
     }
     *id_r = (struct libspawn__dm_identity){
         .device = st.st_dev,
@@ -256,9 +256,9 @@ put_entry(struct libspawn__buf *buf, const struct entry *entry)
             separator = ",";
         }
     }
-    libspawn__buf_printf(
-        buf, "%s %s\n", *separator ? "" : "-",
-        entry->support.version[0] ? entry->support.version : "-");
+    libspawn__buf_printf(buf, "%s %s\n", *separator ? "" : "-",
+                         entry->support.version[0] ? entry->support.version
+                                                   : "-");
 }
 
 static int
@@ -343,8 +343,8 @@ libspawn__probe_cache_store(const char *state_dir,
     AUTO_FREE char *next = path ? libspawn__str_format("%s.new", path) : NULL;
     struct entry entry = {
         .id = *id,
-        .expires_s =
-            lifetime_s ? now_s() + MIN(lifetime_s, LIFETIME_MAX_S) : 0,
+        .expires_s = lifetime_s ? now_s() + MIN(lifetime_s, LIFETIME_MAX_S)
+                                : 0,
         .support = *support,
     };
     int rc;

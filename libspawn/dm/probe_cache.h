@@ -26,7 +26,9 @@ enum libspawn__dm_feature {
     LIBSPAWN__DM_XEN_DOMID_RESTRICT = 1 << 5
 };
 
-enum { LIBSPAWN__DM_VERSION_SIZE = 32 };
+enum {
+    LIBSPAWN__DM_VERSION_SIZE = 32
+};
 
 struct libspawn__dm_support {
     unsigned int features;                   /* enum libspawn__dm_feature */

@@ -15,7 +15,10 @@
 #define QEMU "/usr/bin/qemu-system-x86_64"
 #define VERSION_LINE "echo 'QEMU emulator version 7.2.1 (like one)'\n"
 
-enum { ANSWER_MS = 20000, TEST_S = 30 };
+enum {
+    ANSWER_MS = 20000,
+    TEST_S = 30
+};
 
 struct asking {
     struct libspawn_ctx *ctx;
@@ -39,8 +42,8 @@ on_answer(void *user, const struct libspawn__dm_support *support)
 static void
 begin(struct asking *asking, const char *program, uint32_t start_timeout_ms)
 {
-    AUTO_FREE char *watcher = libspawn__str_format(
-        "%s/bin/spawn-watcher", harness_build_dir());
+    AUTO_FREE char *watcher =
+        libspawn__str_format("%s/bin/spawn-watcher", harness_build_dir());
     const struct libspawn_ctx_options options = { .watcher_path = watcher };
     const struct libspawn__probe_request request = {
         .state_dir = "state",
@@ -53,9 +56,9 @@ begin(struct asking *asking, const char *program, uint32_t start_timeout_ms)
 
     memset(asking, 0, sizeof *asking);
     assert_ok(libspawn_ctx_new(&options, &asking->ctx, &err), &err);
-    assert_ok(libspawn__probe_start(asking->ctx, &request, &asking->probe,
-                                    &err),
-              &err);
+    assert_ok(
+        libspawn__probe_start(asking->ctx, &request, &asking->probe, &err),
+        &err);
     ck_assert(!asking->is_answered);
 }
 
@@ -161,14 +164,14 @@ TEST_TIMEOUT(probe_of_qemu__knows_its_version_and_options, TEST_S)
 
 TEST_TIMEOUT(probe_without_sandbox__still_knows_the_rest, TEST_S)
 {
-    struct asking asking = ask_script(
-        REJECT_SANDBOX VERSION_LINE
-        "echo '-sandbox on[,obsolete=allow|deny]'\n"
-        "echo '-chroot dir     chroot to dir'\n"
-        "echo '-runaspirant    another one'\n"
-        "echo '-run-with [async-teardown=on|off]'\n"
-        "echo '          [,user=username|uid:gid]'\n"
-        "echo '-other [chroot=dir]'\n");
+    struct asking asking =
+        ask_script(REJECT_SANDBOX VERSION_LINE
+                   "echo '-sandbox on[,obsolete=allow|deny]'\n"
+                   "echo '-chroot dir     chroot to dir'\n"
+                   "echo '-runaspirant    another one'\n"
+                   "echo '-run-with [async-teardown=on|off]'\n"
+                   "echo '          [,user=username|uid:gid]'\n"
+                   "echo '-other [chroot=dir]'\n");
 
     ck_assert_str_eq(asking.support.version, "7.2.1");
     ck_assert_uint_eq(asking.support.features,
@@ -178,8 +181,8 @@ TEST_TIMEOUT(probe_without_sandbox__still_knows_the_rest, TEST_S)
 
 TEST_TIMEOUT(probe_of_the_test_device_model__ends_at_once, TEST_S)
 {
-    AUTO_FREE char *path = libspawn__str_format("%s/bin/test-device-model",
-                                                harness_build_dir());
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/bin/test-device-model", harness_build_dir());
     struct asking asking = ask(path, 0);
 
     ck_assert_uint_eq(asking.support.features, LIBSPAWN__DM_SANDBOX);
@@ -236,8 +239,7 @@ TEST_TIMEOUT(probe_hangs__ends_with_its_part_of_the_deadline, TEST_S)
 /* Who writes without end is ended before the deadline. */
 TEST_TIMEOUT(probe_writes_without_end__is_ended, TEST_S)
 {
-    struct asking asking =
-        ask_script(VERSION_LINE "exec cat /dev/zero");
+    struct asking asking = ask_script(VERSION_LINE "exec cat /dev/zero");
 
     assert_nothing(&asking);
     ck_assert_int_lt(asking.took_ms, 1900);

@@ -37,9 +37,9 @@ store(const struct libspawn__dm_identity *id, unsigned int lifetime_s)
 {
     struct libspawn_err err;
 
-    assert_ok(libspawn__probe_cache_store(".", id, &everything, lifetime_s,
-                                          &err),
-              &err);
+    assert_ok(
+        libspawn__probe_cache_store(".", id, &everything, lifetime_s, &err),
+        &err);
 }
 
 static bool
@@ -184,7 +184,10 @@ TEST(cache_damaged__is_empty_and_then_written_anew)
 
 TEST(cache_of_many_programs__keeps_the_newest)
 {
-    enum { N_PROGRAMS = 40, N_KEPT = 16 };
+    enum {
+        N_PROGRAMS = 40,
+        N_KEPT = 16
+    };
 
     struct libspawn__dm_identity id = make_program("qemu", "one");
     uint64_t first = id.inode;
@@ -212,8 +215,8 @@ TEST(cache_of_the_longest_entries__is_read)
     memset(support.version, '9', sizeof support.version - 1);
     for (i = 0; i < 16; i++) {
         id.inode = UINT64_MAX - i;
-        assert_ok(
-            libspawn__probe_cache_store(".", &id, &support, 3600, NULL), NULL);
+        assert_ok(libspawn__probe_cache_store(".", &id, &support, 3600, NULL),
+                  NULL);
     }
     id.inode = UINT64_MAX;
     ck_assert(libspawn__probe_cache_find(".", &id, &support));

@@ -22,7 +22,7 @@ items = $(foreach p,$(1),'$(notdir $(p))=$(UNDER) $(p)')
 
 # In order: what fails early comes first.
 CHECK_STAGES := check-style check-words check-sanity check-unit check-fuzz \
-  check-flow check-cli check-api check-asan check-tidy fuzz-smoke
+  check-flow check-cli check-api check-xen check-asan check-tidy fuzz-smoke
 
 .PHONY: check
 check: ## all that a change must pass, installing missing packages; the last line counts

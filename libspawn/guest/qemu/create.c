@@ -314,9 +314,7 @@ on_probed(void *user, const struct libspawn__dm_support *support)
     if (!rc) {
         rc = start_program(create, program, support, &err);
     }
-    if (rc != LIBSPAWN__STEP_PENDING) {
-        libspawn__create_step_done(create, &err);
-    }
+    libspawn__create_step_done(create, rc ? &err : NULL);
 }
 
 /* Only the first start of a program has to ask it what it supports. */

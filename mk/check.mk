@@ -111,10 +111,11 @@ check-words: ## spelling, and shell scripts
 	@$(RUN_TESTS) -g words 'codespell=mk/check-spelling' \
 	    'shellcheck=mk/check-shell'
 
-check-api: $(LIBRARIES) ## exported symbols, headers alone, a staged installation
+check-api: all $(BUILD)/libspawn.pc ## exported symbols, headers, manual; a staged installation, examples
 	@$(RUN_TESTS) -g api -t 300 \
 	    'symbols=mk/check-symbols $(BUILD)/lib/libspawn.so' \
-	    headers=mk/check-headers install=tests/sanity/check-install
+	    headers=mk/check-headers manual=tests/api/check-manual \
+	    install=tests/sanity/check-install examples=tests/api/check-examples
 
 TIDY_SOURCES := $(filter-out libspawn/guest/xen/%,$(LIBSPAWN_SOURCES)) \
   $(if $(filter yes,$(WITH_XEN)),$(filter libspawn/guest/xen/%,$(LIBSPAWN_SOURCES) $(XEN_PLUGIN_SOURCES))) \

@@ -18,64 +18,44 @@
 
 enum { SETTLE_MS = 1000 };
 
-/* ---- The context as a GSource ------------------------------------------ */
-
-struct spawn_source {
+/* All that we have, and a GSource for the context. */
+struct app {
     GSource source; /* first, as GLib wants it */
+    GMainLoop *loop;
     struct libspawn_ctx *ctx;
+    struct libspawn_child *child;
+    int status;
 };
 
-/* No function asks whether the source is ready: its descriptor, which GLib
- * polls level-triggered, tells all. */
+/* Nobody asks the source whether it is ready: its descriptor, which GLib polls
+ * level-triggered, tells all. */
 static gboolean
-dispatch_source(GSource *source, GSourceFunc callback, gpointer user)
+dispatch(GSource *source, GSourceFunc callback, gpointer user)
 {
-    struct libspawn_ctx *ctx = ((struct spawn_source *)source)->ctx;
+    struct app *app = (struct app *)source;
     struct libspawn_err err;
 
     (void)callback;
     (void)user;
-    if (libspawn_ctx_dispatch(ctx, &err)) {
+    if (libspawn_ctx_dispatch(app->ctx, &err)) {
         g_printerr("%s\n", err.text);
+        g_main_loop_quit(app->loop);
         return G_SOURCE_REMOVE;
     }
     return G_SOURCE_CONTINUE;
 }
 
-static GSource *
-new_source(struct libspawn_ctx *ctx)
-{
-    static GSourceFuncs functions = { .dispatch = dispatch_source };
-    GSource *source = g_source_new(&functions, sizeof(struct spawn_source));
-
-    ((struct spawn_source *)source)->ctx = ctx;
-    g_source_add_unix_fd(source, libspawn_ctx_fd(ctx), G_IO_IN);
-    return source;
-}
-
-/* ---- The program ------------------------------------------------------- */
-
-struct app {
-    GMainLoop *loop;
-    struct libspawn_child *child;
-    int status;
-};
-
 static gboolean
-on_settled(gpointer user)
+on_settled(gpointer child)
 {
-    struct app *app = user;
-
-    libspawn_child_confirm(app->child);
+    libspawn_child_confirm(child);
     return G_SOURCE_REMOVE;
 }
 
 static gboolean
-on_interrupt(gpointer user)
+on_interrupt(gpointer child)
 {
-    struct app *app = user;
-
-    libspawn_child_stop(app->child); /* its event follows */
+    libspawn_child_stop(child); /* its event follows */
     return G_SOURCE_CONTINUE;
 }
 
@@ -90,14 +70,14 @@ on_event(struct libspawn_child *child, enum libspawn_event event, void *user)
     switch (event) {
     case LIBSPAWN_EVENT_STARTED:
         g_print("process %d is started\n", (int)libspawn_child_pid(child));
-        g_timeout_add(SETTLE_MS, on_settled, app);
+        g_timeout_add(SETTLE_MS, on_settled, child);
         return;
     case LIBSPAWN_EVENT_READY:
         if (libspawn_child_release(child, LIBSPAWN_RELEASE_WATCHED, &err)) {
             g_printerr("%s\n", err.text);
-            app->status = EXIT_FAILURE;
         } else {
             g_print("it is ready, and goes on without us\n");
+            app->status = EXIT_SUCCESS;
         }
         break;
     case LIBSPAWN_EVENT_FAILED:
@@ -115,18 +95,18 @@ static struct libspawn_plan *
 make_plan(char *const argv[])
 {
     struct libspawn_plan *plan = libspawn_plan_new();
-    char *directory = g_get_current_dir();
-    char *store = g_strdup_printf("dir:%s/store", directory);
+    g_autofree char *directory = g_get_current_dir();
+    g_autofree char *store = g_strdup_printf("dir:%s/store", directory);
 
-    libspawn_plan_set_label(plan, "program", NULL);
+    if (!plan) {
+        g_error("out of memory"); /* as GLib itself */
+    }
     libspawn_plan_set_record(plan, store, "/example/glib");
     libspawn_plan_set_program(plan, argv[0]);
     for (; *argv; argv++) {
         libspawn_plan_add_arg(plan, *argv);
     }
     libspawn_plan_ready_on_confirm(plan);
-    g_free(store);
-    g_free(directory);
     return plan;
 }
 
@@ -137,33 +117,34 @@ main(int argc, char *argv[])
     struct libspawn_ctx_options options = {
         .watcher_path = g_getenv("SPAWN_WATCHER"),
     };
-    struct app app = { .status = EXIT_SUCCESS };
-    struct libspawn_ctx *ctx = NULL;
-    struct libspawn_plan *plan;
+    static GSourceFuncs functions = { .dispatch = dispatch };
+    GSource *source = g_source_new(&functions, sizeof(struct app));
+    struct app *app = (struct app *)source; /* zeroed */
+    struct libspawn_plan *plan = argc > 1 ? make_plan(argv + 1) : NULL;
     struct libspawn_err err;
-    GSource *source;
+    int status;
 
-    if (argc < 2) {
+    app->loop = g_main_loop_new(NULL, FALSE);
+    app->status = EXIT_FAILURE;
+    if (!plan) {
         g_printerr("usage: %s PROGRAM [ARGUMENT...]\n", argv[0]);
-        return 2;
-    }
-    app.loop = g_main_loop_new(NULL, FALSE);
-    plan = make_plan(argv + 1);
-    if (libspawn_ctx_new(&options, &ctx, &err) ||
-        libspawn_child_start(ctx, plan, on_event, &app, &app.child, &err)) {
+        app->status = 2;
+    } else if (libspawn_ctx_new(&options, &app->ctx, &err) ||
+               libspawn_child_start(app->ctx, plan, on_event, app, &app->child,
+                                    &err)) {
         g_printerr("%s: %s\n", argv[0], err.text);
-        app.status = EXIT_FAILURE;
     } else {
-        source = new_source(ctx);
+        g_source_add_unix_fd(source, libspawn_ctx_fd(app->ctx), G_IO_IN);
         g_source_attach(source, NULL);
-        g_unix_signal_add(SIGINT, on_interrupt, &app);
-        g_main_loop_run(app.loop);
-        g_source_destroy(source);
-        g_source_unref(source);
+        g_unix_signal_add(SIGINT, on_interrupt, app->child);
+        g_main_loop_run(app->loop);
     }
-    libspawn_child_free(app.child);
-    libspawn_ctx_free(ctx);
+    status = app->status;
+    libspawn_child_free(app->child);
+    libspawn_ctx_free(app->ctx);
     libspawn_plan_free(plan);
-    g_main_loop_unref(app.loop);
-    return app.status;
+    g_main_loop_unref(app->loop);
+    g_source_destroy(source);
+    g_source_unref(source);
+    return status;
 }

@@ -16,11 +16,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-enum {
-    NOTIFY_FD = 3,
-    START_MS = 2000,
-    STOP_MS = 1000
-};
+enum { NOTIFY_FD = 3, START_MS = 2000, STOP_MS = 1000 };
 
 struct app {
     uv_poll_t poll;
@@ -35,8 +31,10 @@ static void
 finish(struct app *app, int status)
 {
     app->status = status;
-    uv_close((uv_handle_t *)&app->poll, NULL);
-    uv_close((uv_handle_t *)&app->interrupt, NULL);
+    if (!uv_is_closing((uv_handle_t *)&app->poll)) {
+        uv_close((uv_handle_t *)&app->poll, NULL);
+        uv_close((uv_handle_t *)&app->interrupt, NULL);
+    }
 }
 
 static void
@@ -70,11 +68,8 @@ on_readable(uv_poll_t *poll, int status, int events)
     struct libspawn_err err;
 
     (void)events;
-    if (status < 0) {
-        fprintf(stderr, "%s\n", uv_strerror(status));
-        finish(app, EXIT_FAILURE);
-    } else if (libspawn_ctx_dispatch(app->ctx, &err)) {
-        fprintf(stderr, "%s\n", err.text);
+    if (status < 0 || libspawn_ctx_dispatch(app->ctx, &err)) {
+        fprintf(stderr, "%s\n", status < 0 ? uv_strerror(status) : err.text);
         finish(app, EXIT_FAILURE);
     }
 }
@@ -110,7 +105,6 @@ make_plan(char *const argv[])
         return NULL;
     }
     snprintf(store, sizeof store, "dir:%s/store", directory);
-    libspawn_plan_set_label(plan, "program", NULL);
     libspawn_plan_set_record(plan, store, "/example/uv");
     libspawn_plan_set_program(plan, argv[0]);
     for (; *argv; argv++) {

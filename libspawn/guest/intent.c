@@ -28,6 +28,54 @@ libspawn__intent_write(struct libspawn_host *host,
         intent->owner.boot_id, intent->domid, intent->name);
 }
 
+/* ---- Reading ----------------------------------------------------------- */
+
+/* Cuts off what stands before the next blank; "" at the end. */
+static const char *
+next_word(char **at)
+{
+    const char *word = *at;
+
+    *at += strcspn(*at, " ");
+    if (**at) {
+        *(*at)++ = '\0';
+    }
+    return word;
+}
+
+/* "PID START_TIME BOOT_ID DOMID NAME"; 'text' is cut into words.  What is
+ * wrong with it, or NULL; intent->name then points into 'text'. */
+static const char *
+parse(char *text, struct libspawn__intent *intent)
+{
+    struct libspawn__identity *owner = &intent->owner;
+    uint64_t number;
+    const char *boot_id;
+
+    if (libspawn__str_to_u64(next_word(&text), 1, INT32_MAX, &number, NULL)) {
+        return "its first word is not the number of a process";
+    }
+    owner->pid = (pid_t)number;
+    if (libspawn__str_to_u64(next_word(&text), 0, UINT64_MAX,
+                             &owner->start_time, NULL)) {
+        return "its second word is not the start time of a process";
+    }
+    boot_id = next_word(&text);
+    if (strlen(boot_id) != sizeof owner->boot_id - 1) {
+        return "its third word is not a boot id";
+    }
+    memcpy(owner->boot_id, boot_id, sizeof owner->boot_id);
+    if (libspawn__str_to_u64(next_word(&text), 0, UINT32_MAX, &number, NULL)) {
+        return "its fourth word is not a domain id";
+    }
+    intent->domid = (uint32_t)number;
+    if (!text[0] || strchr(text, '\n')) {
+        return "behind its fourth word there is no name, or more than a name";
+    }
+    intent->name = text;
+    return NULL;
+}
+
 int
 libspawn__intent_read(struct libspawn_host *host, const char *uuid,
                       struct libspawn__intent *intent_r,
@@ -36,8 +84,7 @@ libspawn__intent_read(struct libspawn_host *host, const char *uuid,
     AUTO_FREE char *path = libspawn__path_create(uuid);
     AUTO_FREE char *text = NULL;
     struct libspawn__intent intent = { 0 };
-    int name_at = 0;
-    int pid;
+    const char *complaint;
     int rc;
 
     if (!path) {
@@ -47,16 +94,17 @@ libspawn__intent_read(struct libspawn_host *host, const char *uuid,
     if (rc) {
         return rc;
     }
-    if (sscanf(text, "%d %" SCNu64 " %36s %" SCNu32 " %n", &pid,
-               &intent.owner.start_time, intent.owner.boot_id, &intent.domid,
-               &name_at) != 4 ||
-        !name_at || strlen(uuid) >= sizeof intent.uuid) {
+    complaint = strlen(uuid) < sizeof intent.uuid
+                    ? parse(text, &intent)
+                    : "its own name is longer than a uuid";
+    if (complaint) {
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                              "'%s' in the store makes no sense", path);
+                              "the intent '%s' in the store makes no sense: "
+                              "%s",
+                              path, complaint);
     }
-    intent.owner.pid = pid;
     snprintf(intent.uuid, sizeof intent.uuid, "%s", uuid);
-    intent.name = strdup(text + name_at);
+    intent.name = strdup(intent.name);
     if (!intent.name) {
         return libspawn__fail_nomem(err);
     }

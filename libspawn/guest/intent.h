@@ -25,6 +25,8 @@ void libspawn__intent_dispose(struct libspawn__intent *intent);
 int libspawn__intent_write(struct libspawn_host *host,
                            const struct libspawn__intent *intent,
                            struct libspawn_err *err);
+/* LIBSPAWN_ERR_NOT_FOUND; LIBSPAWN_ERR_PROTOCOL for one that was not written
+ * by libspawn__intent_write, since what it names would be destroyed. */
 int libspawn__intent_read(struct libspawn_host *host, const char *uuid,
                           struct libspawn__intent *intent_r,
                           struct libspawn_err *err);

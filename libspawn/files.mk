@@ -44,6 +44,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/host.c \
   libspawn/guest/intent.c \
   libspawn/guest/libxl_json.c \
+  libspawn/guest/look.c \
   libspawn/guest/monitor.c \
   libspawn/guest/names.c \
   libspawn/guest/ops.c \
@@ -54,6 +55,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/list.c \
   libspawn/guest/qemu/paths.c \
   libspawn/guest/qemu/qemu.c \
+  libspawn/guest/qemu/status.c \
   libspawn/guest/vdev.c \
   libspawn/guest/xen_detect.c
 

@@ -36,7 +36,8 @@ print_row(const struct libspawn_guest_info *info)
     for (i = 0; i < ARRAY_SIZE(states); i++) {
         letters[i] = info->state & states[i].bit ? states[i].letter : '-';
     }
-    printf("%-40s %5u %5llu %5u     %s  %8.1f%s%s\n", info->name,
+    printf("%-40s %5u %5llu %5u     %s  %8.1f%s%s\n",
+           info->name[0] ? info->name : "(null)", /* also the stock xl's word */
            (unsigned int)info->domid, (unsigned long long)info->memory_mib,
            info->vcpus, letters, (double)info->cpu_time_ms / 1000,
            info->dm_end ? "  device model " : "",

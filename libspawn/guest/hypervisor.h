@@ -66,6 +66,10 @@ struct libspawn__hypervisor {
     int (*list)(struct libspawn_host *host,
                 struct libspawn_guest_info **list_r, size_t *n_r,
                 struct libspawn_err *err);
+    /* One entry of the list, to be disposed of like one, or
+     * LIBSPAWN_ERR_NOT_FOUND.  NULL where the list costs little enough. */
+    int (*look)(struct libspawn_host *host, uint32_t domid,
+                struct libspawn_guest_info *info_r, struct libspawn_err *err);
     int (*destroy)(struct libspawn_host *host, uint32_t domid,
                    struct libspawn_err *err);
     int (*pause)(struct libspawn_host *host, uint32_t domid,

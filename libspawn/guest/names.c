@@ -39,8 +39,7 @@ libspawn_guest_get_name(struct libspawn_host *host, uint32_t domid,
     rc = libspawn__store_read(host->store, NULL, path, name_r, NULL, err);
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
         return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
-                              "there is no guest with domain id %u",
-                              (unsigned int)domid);
+                              "domain %u has no name", (unsigned int)domid);
     }
     return rc;
 }

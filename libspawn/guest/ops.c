@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "guest/host.h"
+#include "guest/look.h"
 #include "guest/monitor.h"
 #include "guest/names.h"
 
@@ -17,6 +18,25 @@ enum {
 
 /* ---- Finding ----------------------------------------------------------- */
 
+/* One without a name, such as another toolstack makes or an interrupted
+ * destruction leaves, is there all the same; only that takes longer to see. */
+static int
+find_number(struct libspawn_host *host, uint32_t domid, uint32_t *domid_r,
+            struct libspawn_err *err)
+{
+    AUTO_GUEST_INFO struct libspawn_guest_info info = { 0 };
+    AUTO_FREE char *name = NULL;
+    int rc = 0;
+
+    if (libspawn_guest_get_name(host, domid, &name, NULL)) {
+        rc = libspawn__guest_look(host, domid, &info, err);
+    }
+    if (!rc) {
+        *domid_r = domid;
+    }
+    return rc;
+}
+
 int
 libspawn_guest_find(struct libspawn_host *host, const char *name_or_domid,
                     uint32_t *domid_r, struct libspawn_err *err)
@@ -25,13 +45,7 @@ libspawn_guest_find(struct libspawn_host *host, const char *name_or_domid,
 
     if (!libspawn__str_to_u64(name_or_domid, 0, UINT32_MAX - 1, &number,
                               NULL)) {
-        AUTO_FREE char *name = NULL;
-        int rc = libspawn_guest_get_name(host, (uint32_t)number, &name, err);
-
-        if (!rc) {
-            *domid_r = (uint32_t)number;
-        }
-        return rc;
+        return find_number(host, (uint32_t)number, domid_r, err);
     }
     return libspawn__name_find(host, name_or_domid, domid_r, err);
 }
@@ -50,8 +64,7 @@ libspawn_guest_list_free(struct libspawn_guest_info *list, size_t n)
     size_t i;
 
     for (i = 0; i < n; i++) {
-        free(list[i].name);
-        free(list[i].dm_end);
+        libspawn__guest_info_dispose(&list[i]);
     }
     free(list);
 }

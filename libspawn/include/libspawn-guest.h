@@ -239,7 +239,8 @@ libspawn_guest_list(struct libspawn_host *host,
 LIBSPAWN_EXPORT void libspawn_guest_list_free(struct libspawn_guest_info *list,
                                               size_t n);
 
-/* By name, or by number when it is one; LIBSPAWN_ERR_NOT_FOUND. */
+/* By name, or by number when it is one, then also a guest without a name;
+ * LIBSPAWN_ERR_NOT_FOUND. */
 LIBSPAWN_EXPORT int libspawn_guest_find(struct libspawn_host *host,
                                         const char *name_or_domid,
                                         uint32_t *domid_r,

@@ -1,19 +1,19 @@
 #include "guest/qemu/list.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "guest/look.h"
 #include "guest/qemu/qemu.h"
+#include "guest/qemu/status.h"
 #include "proc/record.h"
 #include "proc/status.h"
 #include "store/paths.h"
-#include "wire/qmp.h"
 
 enum {
-    STATUS_TIMEOUT_MS = 200
+    STATUS_TIMEOUT_MS = 2000 /* for all guests together */
 };
 
 /* A node's value, or "" when it is missing; NULL without memory. */
@@ -43,68 +43,43 @@ read_number(struct libspawn_host *host, uint32_t domid,
 
 /* ---- State ------------------------------------------------------------- */
 
-static const struct {
-    const char *status; /* of query-status, qapi/run-state.json */
-    unsigned int state;
-} states[] = {
-    { "running", LIBSPAWN_GUEST_RUNNING },
-    { "prelaunch", LIBSPAWN_GUEST_PAUSED },
-    { "paused", LIBSPAWN_GUEST_PAUSED },
-    { "suspended", LIBSPAWN_GUEST_BLOCKED },
-    { "io-error", LIBSPAWN_GUEST_PAUSED },
-    { "shutdown", LIBSPAWN_GUEST_SHUTDOWN },
-    { "guest-panicked", LIBSPAWN_GUEST_CRASHED },
-    { "internal-error", LIBSPAWN_GUEST_CRASHED },
+/* What proc(5) tells of a process in its file "stat". */
+struct usage {
+    char letter; /* of its state; 0: unknown */
+    int64_t cpu_time_ms;
 };
 
-static unsigned int
-query_state(struct libspawn_host *host, uint32_t domid)
+/* The command name may hold blanks and parentheses; fields are counted from
+ * the last closing one, behind which comes field 3. */
+static void
+read_usage(pid_t pid, struct usage *usage)
 {
-    AUTO_FREE char *path = libspawn__qemu_guest_file(host, domid, "qmp");
-    AUTO_JSON struct libspawn__json *result = NULL;
-    struct libspawn__qmp_session *session;
-    const char *status = NULL;
-    size_t i;
-
-    if (!path ||
-        libspawn__qmp_session_open(path, STATUS_TIMEOUT_MS, &session, NULL)) {
-        return 0;
-    }
-    if (!libspawn__qmp_session_run(session, "query-status", NULL, -1, &result,
-                                   NULL)) {
-        status =
-            libspawn__json_string(libspawn__json_member(result, "status"));
-    }
-    libspawn__qmp_session_close(session);
-    for (i = 0; status && i < ARRAY_SIZE(states); i++) {
-        if (!strcmp(states[i].status, status)) {
-            return states[i].state;
-        }
-    }
-    return 0;
-}
-
-/* utime and stime of QEMU: fields 14 and 15 of proc(5)'s stat. */
-static int64_t
-read_cpu_time_ms(pid_t pid)
-{
+    enum { STATE = 3, UTIME = 14, STIME = 15 };
     AUTO_FREE char *path = libspawn__str_format("/proc/%d/stat", (int)pid);
     AUTO_FREE char *text = NULL;
-    uint64_t user = 0;
-    uint64_t system = 0;
-    const char *p;
+    char *save = NULL;
+    uint64_t ticks = 0;
+    char *word;
+    int field;
 
-    if (!path || libspawn__file_read(path, 4096, &text, NULL, NULL)) {
-        return 0;
+    memset(usage, 0, sizeof *usage);
+    if (!path || libspawn__file_read(path, 4096, &text, NULL, NULL) ||
+        !strrchr(text, ')')) {
+        return;
     }
-    p = strrchr(text, ')');
-    if (!p || sscanf(p,
-                     ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64
-                     " %" SCNu64,
-                     &user, &system) != 2) {
-        return 0;
+    word = strtok_r(strrchr(text, ')') + 1, " ", &save);
+    for (field = STATE; word && field <= STIME; field++) {
+        uint64_t number = 0;
+
+        if (field == STATE) {
+            usage->letter = word[0];
+        } else if (field >= UTIME) {
+            libspawn__str_to_u64(word, 0, UINT32_MAX, &number, NULL);
+            ticks += number;
+        }
+        word = strtok_r(NULL, " ", &save);
     }
-    return (int64_t)((user + system) * 1000) / sysconf(_SC_CLK_TCK);
+    usage->cpu_time_ms = (int64_t)(ticks * 1000) / sysconf(_SC_CLK_TCK);
 }
 
 /* How a device model that is gone ended, if that is known. */
@@ -121,16 +96,21 @@ describe_end(const struct libspawn__record *record,
     info->dm_end = strdup(text);
 }
 
+/* All that is known without asking the guest; '*must_ask_r' says whether it
+ * could tell more.  One that is being started is still paused, and its monitor
+ * serves its creator; a stopped process answers nobody. */
 static void
 look_at_device_model(struct libspawn_host *host,
-                     struct libspawn_guest_info *info)
+                     struct libspawn_guest_info *info, bool *must_ask_r)
 {
     AUTO_FREE char *path =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     struct libspawn__record record;
+    struct usage usage;
     int rc;
 
+    *must_ask_r = false;
     if (!path || libspawn__record_read(host->store, path, &record, NULL)) {
         return; /* being created */
     }
@@ -138,8 +118,14 @@ look_at_device_model(struct libspawn_host *host,
     if (rc == LIBSPAWN_ERR_GONE) {
         describe_end(&record, info);
     } else if (!rc) {
-        info->state = query_state(host, info->domid);
-        info->cpu_time_ms = read_cpu_time_ms(record.child.pid);
+        bool is_stopped;
+
+        read_usage(record.child.pid, &usage);
+        is_stopped = usage.letter == 'T' || usage.letter == 't';
+        *must_ask_r = !is_stopped && record.state == LIBSPAWN__RECORD_RUNNING;
+        info->state = *must_ask_r ? LIBSPAWN_GUEST_RUNNING
+                                  : LIBSPAWN_GUEST_PAUSED;
+        info->cpu_time_ms = usage.cpu_time_ms;
     }
 }
 
@@ -147,7 +133,8 @@ look_at_device_model(struct libspawn_host *host,
 
 static int
 fill_info(struct libspawn_host *host, uint32_t domid,
-          struct libspawn_guest_info *info, struct libspawn_err *err)
+          struct libspawn_guest_info *info, bool *must_ask_r,
+          struct libspawn_err *err)
 {
     AUTO_FREE char *vm = read_node(host, domid, LIBSPAWN__PATH_DOMAIN_VM);
 
@@ -164,7 +151,39 @@ fill_info(struct libspawn_host *host, uint32_t domid,
                        1024;
     info->vcpus =
         (uint32_t)read_number(host, domid, LIBSPAWN__PATH_DOMAIN_VCPUS);
-    look_at_device_model(host, info);
+    look_at_device_model(host, info, must_ask_r);
+    return 0;
+}
+
+int
+libspawn__qemu_look(struct libspawn_host *host, uint32_t domid,
+                    struct libspawn_guest_info *info_r,
+                    struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN, domid);
+    struct libspawn__qemu_question question = { .domid = domid };
+    struct libspawn_guest_info info = { 0 };
+    AUTO_FREE char *value = NULL;
+    bool must_ask;
+    int rc = path ? libspawn__store_read(host->store, NULL, path, &value, NULL,
+                                         err)
+                  : libspawn__fail_nomem(err);
+
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return libspawn__fail(err, rc, "there is no guest with domain id %u",
+                              (unsigned int)domid);
+    }
+    if (!rc) {
+        rc = fill_info(host, domid, &info, &must_ask, err);
+    }
+    if (rc) {
+        libspawn__guest_info_dispose(&info);
+        return rc;
+    }
+    question.state = info.state;
+    libspawn__qemu_ask(host, &question, must_ask, STATUS_TIMEOUT_MS);
+    info.state = question.state;
+    *info_r = info;
     return 0;
 }
 
@@ -177,6 +196,55 @@ compare_infos(const void *a, const void *b)
     return (left->domid > right->domid) - (left->domid < right->domid);
 }
 
+/* Asks those guests of the list that 'must_ask' is true for. */
+static int
+ask_guests(struct libspawn_host *host, struct libspawn_guest_info *list,
+           const bool *must_ask, size_t n, struct libspawn_err *err)
+{
+    AUTO_FREE struct libspawn__qemu_question *questions =
+        calloc(n + 1, sizeof *questions);
+    size_t n_asked = 0;
+    size_t i;
+
+    if (!questions) {
+        return libspawn__fail_nomem(err);
+    }
+    for (i = 0; i < n; i++) {
+        if (must_ask[i]) {
+            questions[n_asked].domid = list[i].domid;
+            questions[n_asked++].state = list[i].state;
+        }
+    }
+    libspawn__qemu_ask(host, questions, n_asked, STATUS_TIMEOUT_MS);
+    while (n_asked) {
+        if (must_ask[--i]) {
+            list[i].state = questions[--n_asked].state;
+        }
+    }
+    return 0;
+}
+
+static int
+fill_list(struct libspawn_host *host, const struct libspawn__strv *domids,
+          struct libspawn_guest_info *list, size_t *n, struct libspawn_err *err)
+{
+    AUTO_FREE bool *must_ask = calloc(domids->n_items + 1, sizeof *must_ask);
+    int rc = must_ask ? 0 : libspawn__fail_nomem(err);
+    size_t i;
+
+    for (i = 0; !rc && i < domids->n_items; i++) {
+        uint64_t domid;
+
+        if (!libspawn__str_to_u64(domids->items[i], 0, UINT32_MAX, &domid,
+                                  NULL)) {
+            rc = fill_info(host, (uint32_t)domid, &list[*n], &must_ask[*n],
+                           err);
+            (*n)++;
+        }
+    }
+    return rc ? rc : ask_guests(host, list, must_ask, *n, err);
+}
+
 int
 libspawn__qemu_list(struct libspawn_host *host,
                     struct libspawn_guest_info **list_r, size_t *n_r,
@@ -185,7 +253,6 @@ libspawn__qemu_list(struct libspawn_host *host,
     AUTO_STRV struct libspawn__strv domids = { 0 };
     struct libspawn_guest_info *list;
     size_t n = 0;
-    size_t i;
     int rc;
 
     rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS,
@@ -197,18 +264,10 @@ libspawn__qemu_list(struct libspawn_host *host,
     if (!list) {
         return libspawn__fail_nomem(err);
     }
-    for (i = 0; i < domids.n_items; i++) {
-        uint64_t domid;
-
-        if (libspawn__str_to_u64(domids.items[i], 0, UINT32_MAX, &domid,
-                                 NULL)) {
-            continue;
-        }
-        rc = fill_info(host, (uint32_t)domid, &list[n++], err);
-        if (rc) {
-            libspawn_guest_list_free(list, n);
-            return rc;
-        }
+    rc = fill_list(host, &domids, list, &n, err);
+    if (rc) {
+        libspawn_guest_list_free(list, n);
+        return rc;
     }
     qsort(list, n, sizeof *list, compare_infos);
     *list_r = list;

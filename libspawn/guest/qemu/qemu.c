@@ -284,6 +284,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
     .abandon = abandon,
     .sweep = sweep,
     .list = libspawn__qemu_list,
+    .look = libspawn__qemu_look,
     .destroy = destroy,
     .pause = pause_guest,
     .unpause = unpause_guest,

@@ -5,6 +5,8 @@
  *   create.c  the steps of a creation
  *   args.c    the argument vector
  *   files.c   what the configuration names on disk, checked before a start
+ *   list.c    what guests there are, and how
+ *   status.c  asking their monitors
  *   paths.c   where things are
  *
  * A guest D owns, below the state directory,

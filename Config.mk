@@ -11,10 +11,12 @@ DESTDIR    ?=
 LDFLAGS    ?=
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
+DATADIR    ?= $(PREFIX)/share
 INCLUDEDIR ?= $(PREFIX)/include
 LIBDIR     ?= $(PREFIX)/lib
 LIBEXECDIR ?= $(PREFIX)/libexec/libspawn
-MANDIR     ?= $(PREFIX)/share/man
+MANDIR     ?= $(DATADIR)/man
+PLUGINDIR  ?= $(LIBDIR)/libspawn
 # release, debug, asan (with UBSan), tsan or cov
 VARIANT    ?= release
 # yes: a warning is an error; off in a release tarball, which has no .git

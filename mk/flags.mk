@@ -34,9 +34,15 @@ VARIANT_LDFLAGS_tsan := -fsanitize=thread
 VARIANT_LDFLAGS_cov  := --coverage
 VARIANT_LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 
+# A plugin that lacks a symbol fails when it is linked; and where one of its
+# libraries became another, when it is loaded ("-z now" above).  Sanitizers'
+# symbols may be those of the program.
+PLUGIN_LDFLAGS := $(if $(filter release debug,$(VARIANT)),-z defs)
+
 VERSION := 0.1.0
 CPPFLAGS_ALL := -D_GNU_SOURCE -Ilibspawn -I. -DLIBSPAWN_VERSION='"$(VERSION)"' \
-  -DLIBSPAWN_LIBEXECDIR='"$(LIBEXECDIR)"'
+  -DLIBSPAWN_LIBEXECDIR='"$(LIBEXECDIR)"' \
+  -DLIBSPAWN_PLUGINDIR='"$(PLUGINDIR)"'
 CFLAGS_ALL := -std=gnu11 -fvisibility=hidden -fno-common $(WARNINGS) \
   $(HARDENING) $(CFLAGS) $(VARIANT_CFLAGS_$(VARIANT))
 LDFLAGS_ALL := $(HARDENING_LD) $(VARIANT_LDFLAGS_$(VARIANT)) $(LDFLAGS)

@@ -16,14 +16,15 @@ MAN_PAGES := $(sort $(wildcard docs/man/*.[1-8]))
 
 SONAME := libspawn.so.0
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
-PLUGINDIR := $(LIBDIR)/libspawn
+# Where bash looks for the completion of a command, by the command's name.
+COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 
 .PHONY: install install-lib install-bin install-libexec install-headers \
-  install-pkgconfig install-man uninstall
+  install-pkgconfig install-man install-completion uninstall
 install: install-lib install-bin install-libexec install-headers \
-  install-pkgconfig install-man ## install everything below DESTDIR and PREFIX
+  install-pkgconfig install-man install-completion ## install everything below DESTDIR and PREFIX
 
-install-lib: $(LIBRARIES) $(PLUGINS) ## ... the libraries, and the plugin for Xen hosts
+install-lib: $(LIBRARIES) $(PLUGINS) ## ... the libraries, and their plugins
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)
 	$(if $(STATIC_LIBRARY),$(INSTALL) -m 644 $(STATIC_LIBRARY) $(DESTDIR)$(LIBDIR))
 	$(if $(SHARED_LIBRARY),$(INSTALL) -m 755 $(SHARED_LIBRARY) \
@@ -61,6 +62,10 @@ install-man: ## ... the manual pages
 	    $(INSTALL) -d $(DESTDIR)$(MANDIR)/man$(s) && $(INSTALL) -m 644 \
 	    $(filter %.$(s),$(MAN_PAGES)) $(DESTDIR)$(MANDIR)/man$(s) &&) true
 
+install-completion: ## ... the completion for bash
+	$(INSTALL) -d $(DESTDIR)$(COMPLETIONDIR)
+	$(INSTALL) -m 644 completion/xl.bash $(DESTDIR)$(COMPLETIONDIR)/xl
+
 INSTALLED := $(addprefix $(LIBDIR)/,$(notdir $(STATIC_LIBRARY)) \
     $(if $(SHARED_LIBRARY),libspawn.so.$(VERSION) $(SONAME) libspawn.so)) \
   $(addprefix $(BINDIR)/,$(notdir $(BIN_PROGRAMS))) \
@@ -68,6 +73,7 @@ INSTALLED := $(addprefix $(LIBDIR)/,$(notdir $(STATIC_LIBRARY)) \
   $(addprefix $(PLUGINDIR)/,$(notdir $(PLUGINS))) \
   $(addprefix $(INCLUDEDIR)/,$(notdir $(PUBLIC_HEADERS))) \
   $(PKGCONFIGDIR)/libspawn.pc \
+  $(COMPLETIONDIR)/xl \
   $(foreach m,$(MAN_PAGES),$(MANDIR)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
 
 uninstall: ## remove what install put there

@@ -42,19 +42,19 @@ $(BUILD)/lib/libspawn-xen.so: \
     $(call objects,$(XEN_PLUGIN_SOURCES))
 	@mkdir -p $(@D)
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
-	    -o $@ $^ $(XEN_PLUGIN_LIBS)
+	    $(PLUGIN_LDFLAGS) -o $@ $^ $(XEN_PLUGIN_LIBS)
 
 $(BUILD)/lib/libspawn-xen-build.so: \
     $(call objects,$(XEN_BUILD_PLUGIN_SOURCES))
 	@mkdir -p $(@D)
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
-	    -o $@ $^ $(XEN_BUILD_PLUGIN_LIBS)
+	    $(PLUGIN_LDFLAGS) -o $@ $^ $(XEN_BUILD_PLUGIN_LIBS)
 
 $(BUILD)/lib/libspawn-png.so: \
     $(call objects,$(PNG_PLUGIN_SOURCES))
 	@mkdir -p $(@D)
 	$(call QUIET,LD,$@)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) \
-	    -o $@ $^ $(PNG_PLUGIN_LIBS)
+	    $(PLUGIN_LDFLAGS) -o $@ $^ $(PNG_PLUGIN_LIBS)
 
 define program
 $(1): $$(call objects,$$(SOURCES_$(notdir $(1)))) \

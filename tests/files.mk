@@ -114,6 +114,7 @@ CLI_TESTS := \
   test_xl_files \
   test_xl_interrupted \
   test_xl_life \
+  test_xl_list \
   test_xl_sandbox \
   test_xl_state \
   test_xl_usage

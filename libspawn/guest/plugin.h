@@ -8,10 +8,11 @@
 
 #include "base/err.h"
 
-/* Loads the plugin with this file name from beside the program (../lib,
- * ../lib/libspawn), for good: *handle_r is for dlsym.
- * LIBSPAWN_ERR_UNSUPPORTED when it, or a library that it needs, is not
- * installed. */
+/* Loads the plugin with this file name, from beside the program (../lib,
+ * ../lib/libspawn) or from where it is installed (LIBDIR/libspawn), for good:
+ * *handle_r is for dlsym.  LIBSPAWN_ERR_UNSUPPORTED when it, or a library that
+ * it needs, is not installed, or lacks a symbol that the plugin itself needs.
+ */
 int libspawn__plugin_open(const char *file, void **handle_r,
                           struct libspawn_err *err);
 

@@ -113,6 +113,7 @@ CLI_TESTS := \
   test_xl_failures \
   test_xl_files \
   test_xl_interrupted \
+  test_xl_json \
   test_xl_life \
   test_xl_list \
   test_xl_sandbox \

@@ -17,6 +17,7 @@ struct xl {
     const char *state_dir; /* --state-dir; NULL: default */
     const char *next_guest; /* that will be created; NULL: none */
     unsigned int verbose;
+    bool as_json; /* --json: what is the matter goes to stdout, as an object */
     struct libspawn_ctx *ctx; /* after xl__open_host */
     struct libspawn_host *host;
 };
@@ -49,13 +50,23 @@ int xl__help_run(struct xl *xl, int argc, char *argv[]);
 
 /* ---- What they share (xl/common.c) ------------------------------------- */
 
-/* Prints "xl: ..." to stderr; XL__EXIT_BUSY or XL__EXIT_FAILED. */
-int xl__fail(const struct libspawn_err *err);
+/* Prints "xl: ..." to stderr and, with --json, an object to stdout, but never
+ * a second one; returns what to exit with. */
+int xl__fail(struct xl *xl, const struct libspawn_err *err);
+
+/* XL__EXIT_BUSY where trying again may help, else XL__EXIT_FAILED. */
+int xl__exit_status(const struct libspawn_err *err);
+
+/* The members of an error in an object that is printed instead. */
+struct libspawn__json_writer;
+void xl__put_error(struct libspawn__json_writer *w,
+                   const struct libspawn_err *err);
+
 void xl__warn(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
-/* How it is called, to stderr; XL__EXIT_USAGE. */
-int xl__usage_error(const struct xl *xl, const char *format, ...)
+/* The same, and how it is called, to stderr; XL__EXIT_USAGE. */
+int xl__usage_error(struct xl *xl, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void xl__print_usage(const struct xl__command *command, bool to_stderr);
 
@@ -63,11 +74,14 @@ void xl__print_usage(const struct xl__command *command, bool to_stderr);
  * Returns the option, -1 at the end, or '?' after a message.  `-h` and
  * `--help` are dealt with: they return 'h' after printing. */
 struct option;
-int xl__next_option(const struct xl *xl, int argc, char *argv[],
+int xl__next_option(struct xl *xl, int argc, char *argv[],
                     const char *short_options,
                     const struct option *long_options);
 
-/* Opens xl->ctx and xl->host, once; an error is printed. */
+/* Opens xl->ctx and xl->host, once. */
+int xl__try_open_host(struct xl *xl, struct libspawn_err *err);
+
+/* The same where an error is printed; returns what to exit with. */
 int xl__open_host(struct xl *xl);
 
 /* For subcommands that take one guest and no options of their own: parses,

@@ -5,21 +5,49 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/auto.h"
+#include "wire/json.h"
 #include "xl/command.h"
 
-static void
-vprint_message(const char *prefix, const char *format, va_list args)
+int
+xl__exit_status(const struct libspawn_err *err)
 {
-    fputs(prefix, stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    return err->code == LIBSPAWN_ERR_BUSY ||
+                   err->code == LIBSPAWN_ERR_CONFLICT ||
+                   err->code == LIBSPAWN_ERR_TIMEOUT
+               ? XL__EXIT_BUSY
+               : XL__EXIT_FAILED;
+}
+
+void
+xl__put_error(struct libspawn__json_writer *w, const struct libspawn_err *err)
+{
+    libspawn__json_put_string(w, "error", libspawn_code_name(err->code));
+    libspawn__json_put_string(w, "message", err->text);
+}
+
+static void
+print_error_object(const struct libspawn_err *err)
+{
+    struct libspawn__json_writer *w = libspawn__json_writer_new(false);
+    AUTO_FREE char *text = NULL;
+
+    libspawn__json_begin_object(w, NULL);
+    xl__put_error(w, err);
+    libspawn__json_end_object(w);
+    text = libspawn__json_writer_take(w);
+    puts(text ? text : "{}");
 }
 
 int
-xl__fail(const struct libspawn_err *err)
+xl__fail(struct xl *xl, const struct libspawn_err *err)
 {
     fprintf(stderr, "xl: %s\n", err->text);
-    return err->code == LIBSPAWN_ERR_BUSY ? XL__EXIT_BUSY : XL__EXIT_FAILED;
+    if (xl->as_json) {
+        print_error_object(err);
+        xl->as_json = false;
+    }
+    return xl__exit_status(err);
 }
 
 void
@@ -27,9 +55,11 @@ xl__warn(const char *format, ...)
 {
     va_list args;
 
+    fputs("xl: warning: ", stderr);
     va_start(args, format);
-    vprint_message("xl: warning: ", format, args);
+    vfprintf(stderr, format, args);
     va_end(args);
+    fputc('\n', stderr);
 }
 
 void
@@ -46,19 +76,21 @@ xl__print_usage(const struct xl__command *command, bool to_stderr)
 }
 
 int
-xl__usage_error(const struct xl *xl, const char *format, ...)
+xl__usage_error(struct xl *xl, const char *format, ...)
 {
+    struct libspawn_err err = { .code = LIBSPAWN_ERR_INVALID };
     va_list args;
 
     va_start(args, format);
-    vprint_message("xl: ", format, args);
+    vsnprintf(err.text, sizeof err.text, format, args);
     va_end(args);
+    xl__fail(xl, &err);
     xl__print_usage(xl->command, true);
     return XL__EXIT_USAGE;
 }
 
 int
-xl__next_option(const struct xl *xl, int argc, char *argv[],
+xl__next_option(struct xl *xl, int argc, char *argv[],
                 const char *short_options, const struct option *long_options)
 {
     int option;
@@ -77,22 +109,29 @@ xl__next_option(const struct xl *xl, int argc, char *argv[],
 }
 
 int
-xl__open_host(struct xl *xl)
+xl__try_open_host(struct xl *xl, struct libspawn_err *err)
 {
     const struct libspawn_host_options options = {
         .state_dir = xl->state_dir,
         .next_guest = xl->next_guest,
     };
-    struct libspawn_err err;
     int rc = 0;
 
     if (!xl->ctx) {
-        rc = libspawn_ctx_new(NULL, &xl->ctx, &err);
+        rc = libspawn_ctx_new(NULL, &xl->ctx, err);
     }
     if (!rc && !xl->host) {
-        rc = libspawn_host_open(xl->ctx, &options, &xl->host, &err);
+        rc = libspawn_host_open(xl->ctx, &options, &xl->host, err);
     }
-    return rc ? xl__fail(&err) : XL__EXIT_OK;
+    return rc;
+}
+
+int
+xl__open_host(struct xl *xl)
+{
+    struct libspawn_err err;
+
+    return xl__try_open_host(xl, &err) ? xl__fail(xl, &err) : XL__EXIT_OK;
 }
 
 bool
@@ -120,7 +159,7 @@ xl__one_guest(struct xl *xl, int argc, char *argv[], uint32_t *domid_r,
         return false;
     }
     if (libspawn_guest_find(xl->host, argv[optind], domid_r, &err)) {
-        *status_r = xl__fail(&err);
+        *status_r = xl__fail(xl, &err);
         return false;
     }
     return true;

@@ -24,6 +24,7 @@ xl__console_run(struct xl *xl, int argc, char *argv[])
     uint64_t number = 0;
     uint32_t domid;
     int option;
+    int status;
 
     while ((option = xl__next_option(xl, argc, argv, ":hn:t:", options)) !=
            -1) {
@@ -38,14 +39,15 @@ xl__console_run(struct xl *xl, int argc, char *argv[])
     if (argc - optind != 1) {
         return xl__usage_error(xl, "which guest?");
     }
-    if (xl__open_host(xl)) {
-        return XL__EXIT_FAILED;
+    status = xl__open_host(xl);
+    if (status) {
+        return status;
     }
     if (libspawn_guest_find(xl->host, argv[optind], &domid, &err) ||
         libspawn_guest_open_console(xl->host, domid, type,
                                     (unsigned int)number, &fd, &err) ||
         xl__terminal_attach(fd, &err)) {
-        return xl__fail(&err);
+        return xl__fail(xl, &err);
     }
     return XL__EXIT_OK;
 }

@@ -39,7 +39,6 @@ struct run {
     bool is_dry;
     bool is_debug;
     bool is_quiet;
-    bool as_json;
     uint64_t timeout_s; /* 0: as configured */
 
     struct libspawn_guest_config config;
@@ -58,8 +57,9 @@ struct run {
 
 /* ---- Result ------------------------------------------------------------ */
 
+/* Once: what comes behind it, such as a console that fails, is text only. */
 static void
-print_json_result(const struct run *run, const struct libspawn_report *report,
+print_json_result(struct run *run, const struct libspawn_report *report,
                   const struct libspawn_err *err)
 {
     struct libspawn__json_writer *w = libspawn__json_writer_new(false);
@@ -70,8 +70,7 @@ print_json_result(const struct run *run, const struct libspawn_report *report,
     libspawn__json_begin_object(w, NULL);
     libspawn__json_put_string(w, "name", run->config.name);
     if (err) {
-        libspawn__json_put_string(w, "error", libspawn_code_name(err->code));
-        libspawn__json_put_string(w, "message", err->text);
+        xl__put_error(w, err);
     } else {
         libspawn__json_put_integer(w, "domid", run->domid);
     }
@@ -84,21 +83,22 @@ print_json_result(const struct run *run, const struct libspawn_report *report,
     libspawn__json_end_object(w);
     text = libspawn__json_writer_take(w);
     puts(text ? text : "{}");
+    run->xl->as_json = false;
 }
 
 /* The cause first, then what the device model said, then where the rest is;
  * nothing that is only a consequence. */
 static int
-print_failure(const struct run *run, const struct libspawn_report *report,
+print_failure(struct run *run, const struct libspawn_report *report,
               const struct libspawn_err *err)
 {
     AUTO_FREE char *text = report ? libspawn_report_text(report) : NULL;
 
-    if (run->as_json) {
+    if (run->xl->as_json) {
         print_json_result(run, report, err);
     }
     if (!text) {
-        return xl__fail(err);
+        return xl__fail(run->xl, err);
     }
     fprintf(stderr, "xl: %s", text);
     return libspawn_report_exit_status(report);
@@ -123,7 +123,7 @@ on_done(void *user, uint32_t domid, const struct libspawn_report *report,
     run->domid = domid;
     clear_progress(run);
     if (!err) {
-        if (run->as_json) {
+        if (run->xl->as_json) {
             print_json_result(run, NULL, NULL);
         }
         run->status = XL__EXIT_OK;
@@ -207,7 +207,7 @@ wait_until_done(struct run *run, struct libspawn_create *create)
             take_signal(run, create);
         }
         if (libspawn_ctx_dispatch(run->xl->ctx, &err)) {
-            return xl__fail(&err);
+            return print_failure(run, NULL, &err);
         }
     }
     return run->status;
@@ -242,10 +242,8 @@ create_guest(struct run *run)
 
     catch_signals(run);
     run->xl->next_guest = run->config.name;
-    if (xl__open_host(run->xl)) {
-        return XL__EXIT_FAILED;
-    }
-    if (libspawn_guest_create(run->xl->host, &run->config, &options, on_done,
+    if (xl__try_open_host(run->xl, &err) ||
+        libspawn_guest_create(run->xl->host, &run->config, &options, on_done,
                               run, &create, &err)) {
         return print_failure(run, NULL, &err);
     }
@@ -285,7 +283,7 @@ follow(struct run *run)
         start_viewer(run);
     }
     if (run->console_fd >= 0 && xl__terminal_attach(run->console_fd, &err)) {
-        return xl__fail(&err);
+        return xl__fail(run->xl, &err);
     }
     return XL__EXIT_OK;
 }
@@ -293,14 +291,14 @@ follow(struct run *run)
 /* ---- Configuration ----------------------------------------------------- */
 
 static int
-print_config(const struct run *run)
+print_config(struct run *run)
 {
     FILE *out = run->is_dry ? stdout : stderr;
     AUTO_FREE char *json = NULL;
     struct libspawn_err err;
 
     if (libspawn__guest_config_to_libxl_json(&run->config, &json, &err)) {
-        return xl__fail(&err);
+        return print_failure(run, NULL, &err);
     }
     fprintf(out, "%s\n", json);
     return XL__EXIT_OK;
@@ -363,7 +361,7 @@ take_option(struct run *run, int option)
         ['p'] = &run->is_paused,  ['c'] = &run->has_console,
         ['V'] = &run->has_viewer, ['A'] = &run->has_viewer,
         ['n'] = &run->is_dry,     ['d'] = &run->is_debug,
-        ['q'] = &run->is_quiet,   [OPTION_JSON] = &run->as_json,
+        ['q'] = &run->is_quiet,   [OPTION_JSON] = &run->xl->as_json,
     };
 
     if (option < (int)ARRAY_SIZE(flags) && flags[option]) {

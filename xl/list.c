@@ -37,7 +37,7 @@ print_row(const struct libspawn_guest_info *info)
         letters[i] = info->state & states[i].bit ? states[i].letter : '-';
     }
     printf("%-40s %5u %5llu %5u     %s  %8.1f%s%s\n",
-           info->name[0] ? info->name : "(null)", /* also the stock xl's word */
+           info->name[0] ? info->name : "(null)", /* as the stock xl */
            (unsigned int)info->domid, (unsigned long long)info->memory_mib,
            info->vcpus, letters, (double)info->cpu_time_ms / 1000,
            info->dm_end ? "  device model " : "",
@@ -99,7 +99,6 @@ put_config(struct xl *xl, struct libspawn__json_writer *w,
 
 struct request {
     bool is_long;
-    bool as_json;
     char **guests; /* names or domids; none: all */
     int n_guests;
 };
@@ -125,8 +124,9 @@ static int
 print_list(struct xl *xl, const struct request *request,
            const struct libspawn_guest_info *list, size_t n)
 {
-    bool is_json = request->as_json || request->is_long;
+    bool is_json = xl->as_json || request->is_long;
     struct libspawn__json_writer *w = NULL;
+    struct libspawn_err err;
     char *text;
     size_t i;
 
@@ -143,7 +143,7 @@ print_list(struct xl *xl, const struct request *request,
         }
         if (request->is_long) {
             put_config(xl, w, &list[i]);
-        } else if (request->as_json) {
+        } else if (xl->as_json) {
             put_info(w, &list[i]);
         } else {
             print_row(&list[i]);
@@ -155,10 +155,11 @@ print_list(struct xl *xl, const struct request *request,
     libspawn__json_end_array(w);
     text = libspawn__json_writer_take(w);
     if (!text) {
-        fputs("xl: out of memory\n", stderr);
-        return XL__EXIT_FAILED;
+        libspawn__fail_nomem(&err);
+        return xl__fail(xl, &err);
     }
-    fputs(text, stdout); /* laid out, with its newline */
+    /* Laid out, with its newline; but nothing takes three lines. */
+    fputs(strchr(text, '{') ? text : "[]\n", stdout);
     free(text);
     return XL__EXIT_OK;
 }
@@ -173,7 +174,7 @@ check_guests(struct xl *xl, const struct request *request)
 
     for (i = 0; i < request->n_guests; i++) {
         if (libspawn_guest_find(xl->host, request->guests[i], &domid, &err)) {
-            return xl__fail(&err);
+            return xl__fail(xl, &err);
         }
     }
     return XL__EXIT_OK;
@@ -199,7 +200,7 @@ xl__list_run(struct xl *xl, int argc, char *argv[])
         if (option == 'l') {
             request.is_long = true;
         } else if (option == 'j') {
-            request.as_json = true;
+            xl->as_json = true;
         } else {
             return option == 'h' ? XL__EXIT_OK : XL__EXIT_USAGE;
         }
@@ -214,7 +215,7 @@ xl__list_run(struct xl *xl, int argc, char *argv[])
         return status;
     }
     if (libspawn_guest_list(xl->host, &list, &n, &err)) {
-        return xl__fail(&err);
+        return xl__fail(xl, &err);
     }
     status = print_list(xl, &request, list, n);
     libspawn_guest_list_free(list, n);

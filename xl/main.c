@@ -100,6 +100,20 @@ xl__help_run(struct xl *xl, int argc, char *argv[])
     return XL__EXIT_OK;
 }
 
+/* An option before it may be wrong already. */
+static bool
+has_json_option(int argc, char *argv[])
+{
+    int i;
+
+    for (i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--json")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 run_command(struct xl *xl, int argc, char *argv[])
 {
@@ -112,6 +126,7 @@ run_command(struct xl *xl, int argc, char *argv[])
                 argv[0]);
         return XL__EXIT_USAGE;
     }
+    xl->as_json = has_json_option(argc, argv);
     optind = 0; /* glibc: start anew, with another argument vector */
     status = xl->command->run(xl, argc, argv);
     libspawn_host_close(xl->host);

@@ -55,7 +55,7 @@ wait_until_off(struct xl *xl, uint32_t domid, uint64_t timeout_s)
 
     for (;;) {
         if (is_off(xl, domid, &done, &err)) {
-            return xl__fail(&err);
+            return xl__fail(xl, &err);
         }
         if (done) {
             return XL__EXIT_OK;
@@ -113,7 +113,7 @@ run(struct xl *xl, int argc, char *argv[], struct request *request)
     }
     if (libspawn_guest_find(xl->host, argv[optind], &domid, &err) ||
         libspawn_guest_shutdown(xl->host, domid, request->is_reboot, &err)) {
-        return xl__fail(&err);
+        return xl__fail(xl, &err);
     }
     return request->has_to_wait ? wait_until_off(xl, domid, request->timeout_s)
                                 : XL__EXIT_OK;

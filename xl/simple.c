@@ -23,7 +23,7 @@ call_on_guest(struct xl *xl, int argc, char *argv[], guest_call *call)
     if (!xl__one_guest(xl, argc, argv, &domid, &status)) {
         return status;
     }
-    return call(xl->host, domid, &err) ? xl__fail(&err) : XL__EXIT_OK;
+    return call(xl->host, domid, &err) ? xl__fail(xl, &err) : XL__EXIT_OK;
 }
 
 int
@@ -68,7 +68,7 @@ xl__domname_run(struct xl *xl, int argc, char *argv[])
         return status;
     }
     if (libspawn_guest_get_name(xl->host, domid, &name, &err)) {
-        return xl__fail(&err);
+        return xl__fail(xl, &err);
     }
     printf("%s\n", name);
     free(name);
@@ -90,7 +90,7 @@ xl__screenshot_run(struct xl *xl, int argc, char *argv[])
         return status;
     }
     return libspawn_guest_screenshot(xl->host, domid, file, &err)
-               ? xl__fail(&err)
+               ? xl__fail(xl, &err)
                : XL__EXIT_OK;
 }
 
@@ -126,22 +126,23 @@ xl__version_run(struct xl *xl, int argc, char *argv[])
         { NULL, 0, NULL, 0 },
     };
     struct libspawn__json_writer *w;
-    bool as_json = false;
     const char *hypervisor;
     char *text;
     int option;
+    int status;
 
     while ((option = xl__next_option(xl, argc, argv, ":h", options)) != -1) {
         if (option != 'j') {
             return option == 'h' ? XL__EXIT_OK : XL__EXIT_USAGE;
         }
-        as_json = true;
+        xl->as_json = true;
     }
-    if (xl__open_host(xl)) {
-        return XL__EXIT_FAILED;
+    status = xl__open_host(xl);
+    if (status) {
+        return status;
     }
     hypervisor = libspawn_host_hypervisor(xl->host);
-    if (!as_json) {
+    if (!xl->as_json) {
         printf("xl %s\nhypervisor %s\n", LIBSPAWN_VERSION, hypervisor);
         return XL__EXIT_OK;
     }

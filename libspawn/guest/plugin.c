@@ -8,8 +8,9 @@
 #include "base/util.h"
 
 /* As seen from the program's own directory, where that is not absolute:
- * build/bin has build/lib beside it, an installed BINDIR has LIBDIR.  A program
- * that only links the library may be anywhere; for it there is the last. */
+ * build/bin has build/lib beside it, an installed BINDIR has LIBDIR.  A
+ * program that only links the library may be anywhere; for it there is the
+ * last. */
 static const char *const directories[] = {
     "../lib",
     "../lib/libspawn",
@@ -32,18 +33,17 @@ find_own_directory(char *path, size_t size)
 
 /* RTLD_LAZY leaves it to each library when its symbols are looked up: those of
  * Xen need many libraries of which a command calls little.  The plugins
- * themselves are linked with "-z now", so one that lacks a symbol of its own is
- * still refused here.  RTLD_NODELETE, because unmapping all of that is work for
- * nothing at the end of a short program, and not safe while libxenstore's
- * thread ends. */
+ * themselves are linked with "-z now", so one that lacks a symbol of its own
+ * is still refused here.  RTLD_NODELETE, because unmapping all of that is work
+ * for nothing at the end of a short program. */
 static int
 load(const char *path, void **handle_r, struct libspawn_err *err)
 {
     void *handle = dlopen(path, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
 
     if (!handle) {
-        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED, "loading '%s': %s",
-                              path, dlerror());
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "loading '%s': %s", path, dlerror());
     }
     *handle_r = handle;
     return 0;

@@ -226,7 +226,8 @@ ask_guests(struct libspawn_host *host, struct libspawn_guest_info *list,
 
 static int
 fill_list(struct libspawn_host *host, const struct libspawn__strv *domids,
-          struct libspawn_guest_info *list, size_t *n, struct libspawn_err *err)
+          struct libspawn_guest_info *list, size_t *n,
+          struct libspawn_err *err)
 {
     AUTO_FREE bool *must_ask = calloc(domids->n_items + 1, sizeof *must_ask);
     int rc = must_ask ? 0 : libspawn__fail_nomem(err);

@@ -18,8 +18,15 @@ struct xl {
     const char *next_guest; /* that will be created; NULL: none */
     unsigned int verbose;
     bool as_json; /* --json: what is the matter goes to stdout, as an object */
+    bool is_quiet; /* no progress, no warnings */
     struct libspawn_ctx *ctx; /* after xl__open_host */
     struct libspawn_host *host;
+
+    /* Asked while another xl is waited for, where signals do not end this one
+     * by themselves; NULL: they do. */
+    bool (*is_interrupted)(void *user);
+    void *user;
+    bool has_said_waiting;
 };
 
 struct xl__command {

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/auto.h"
 #include "wire/json.h"
@@ -108,12 +109,29 @@ xl__next_option(struct xl *xl, int argc, char *argv[],
     return option;
 }
 
+/* Only for people, once, and only when it takes longer than a second. */
+static int
+on_waiting(void *user, int64_t waited_ms)
+{
+    enum { PATIENCE_MS = 1000 };
+    struct xl *xl = user;
+
+    if (waited_ms >= PATIENCE_MS && !xl->has_said_waiting && !xl->is_quiet &&
+        (xl->verbose || isatty(STDERR_FILENO))) {
+        fputs("xl: waiting for another xl\n", stderr);
+        xl->has_said_waiting = true;
+    }
+    return xl->is_interrupted && xl->is_interrupted(xl->user);
+}
+
 int
 xl__try_open_host(struct xl *xl, struct libspawn_err *err)
 {
     const struct libspawn_host_options options = {
         .state_dir = xl->state_dir,
         .next_guest = xl->next_guest,
+        .waiting = on_waiting,
+        .waiting_user = xl,
     };
     int rc = 0;
 

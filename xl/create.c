@@ -38,10 +38,10 @@ struct run {
     bool has_viewer;
     bool is_dry;
     bool is_debug;
-    bool is_quiet;
     uint64_t timeout_s; /* 0: as configured */
 
     struct libspawn_guest_config config;
+    struct libspawn_create *create; /* NULL: not yet, or done */
     int signal_fd;
     int signal; /* that asked for the end; 0: none */
 
@@ -176,21 +176,27 @@ attach(void *user, uint32_t domid, struct libspawn_err *err)
                : 0;
 }
 
-static void
-take_signal(struct run *run, struct libspawn_create *create)
+/* Also while another xl is waited for, which is before there is a creation or
+ * in one of its steps. */
+static bool
+is_interrupted(void *user)
 {
+    struct run *run = user;
     struct signalfd_siginfo info;
 
     if (read(run->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         run->signal = (int)info.ssi_signo;
-        libspawn_create_abort(create);
+        if (run->create) {
+            libspawn_create_abort(run->create);
+        }
     }
+    return run->signal != 0;
 }
 
 static int
-wait_until_done(struct run *run, struct libspawn_create *create)
+wait_until_done(struct run *run)
 {
-    bool has_progress = !run->is_quiet && isatty(STDERR_FILENO);
+    bool has_progress = !run->xl->is_quiet && isatty(STDERR_FILENO);
     struct libspawn_err err;
 
     while (!run->is_done) {
@@ -204,7 +210,7 @@ wait_until_done(struct run *run, struct libspawn_create *create)
             show_progress(run);
         }
         if (fds[1].revents) {
-            take_signal(run, create);
+            is_interrupted(run);
         }
         if (libspawn_ctx_dispatch(run->xl->ctx, &err)) {
             return print_failure(run, NULL, &err);
@@ -225,6 +231,8 @@ catch_signals(struct run *run)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    run->xl->is_interrupted = is_interrupted;
+    run->xl->user = run;
 }
 
 static int
@@ -236,7 +244,6 @@ create_guest(struct run *run)
         .progress = on_step,
         .user = run,
     };
-    struct libspawn_create *create;
     struct libspawn_err err;
     int status;
 
@@ -244,11 +251,13 @@ create_guest(struct run *run)
     run->xl->next_guest = run->config.name;
     if (xl__try_open_host(run->xl, &err) ||
         libspawn_guest_create(run->xl->host, &run->config, &options, on_done,
-                              run, &create, &err)) {
-        return print_failure(run, NULL, &err);
+                              run, &run->create, &err)) {
+        status = print_failure(run, NULL, &err);
+        return run->signal ? XL__EXIT_SIGNAL_BASE + run->signal : status;
     }
-    status = wait_until_done(run, create);
-    libspawn_create_free(create);
+    status = wait_until_done(run);
+    libspawn_create_free(run->create);
+    run->create = NULL;
     return status;
 }
 
@@ -313,7 +322,7 @@ load_config(struct run *run, char *overrides[], size_t n_overrides)
                              &run->config, &warnings, &err);
     size_t i;
 
-    for (i = 0; !run->is_quiet && i < warnings.n_items; i++) {
+    for (i = 0; !run->xl->is_quiet && i < warnings.n_items; i++) {
         xl__warn("%s", warnings.items[i]);
     }
     if (!rc) {
@@ -361,7 +370,7 @@ take_option(struct run *run, int option)
         ['p'] = &run->is_paused,  ['c'] = &run->has_console,
         ['V'] = &run->has_viewer, ['A'] = &run->has_viewer,
         ['n'] = &run->is_dry,     ['d'] = &run->is_debug,
-        ['q'] = &run->is_quiet,   [OPTION_JSON] = &run->xl->as_json,
+        ['q'] = &run->xl->is_quiet,   [OPTION_JSON] = &run->xl->as_json,
     };
 
     if (option < (int)ARRAY_SIZE(flags) && flags[option]) {

@@ -1,11 +1,13 @@
 #include "guest/host.h"
 
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "guest/intent.h"
 #include "guest/plugin.h"
@@ -150,6 +152,10 @@ libspawn_host_open(struct libspawn_ctx *ctx,
         return libspawn__fail_nomem(err);
     }
     host->ctx = ctx;
+    if (options) {
+        host->waiting = options->waiting;
+        host->waiting_user = options->waiting_user;
+    }
     rc = open_host(host, options, err);
     if (rc) {
         libspawn_host_close(host);
@@ -179,11 +185,42 @@ libspawn_host_hypervisor(const struct libspawn_host *host)
     return host->hypervisor->name;
 }
 
+/* ---- The lock ---------------------------------------------------------- */
+
+/* A record lock has no descriptor that one could wait for, F_OFD_SETLKW is
+ * interrupted only by a signal handler, which a library does not install, and
+ * a thread that waits in our place would have to be killed when the wait is
+ * given up.  So the lock is tried again and again, as soon as anybody wants to
+ * hear something meanwhile; each holder is done within a millisecond or two,
+ * hence the short first pauses. */
+static int
+await_lock(struct libspawn_host *host, int *fd_r, struct libspawn_err *err)
+{
+    enum { MAX_PAUSE_MS = 50 };
+    int64_t began_ms = libspawn__clock_now_ms();
+    int pause_ms = 1;
+    int rc;
+
+    while ((rc = libspawn__lock_try(host->lock_path, fd_r, err)) ==
+           LIBSPAWN_ERR_BUSY) {
+        if (host->waiting(host->waiting_user,
+                          libspawn__clock_now_ms() - began_ms)) {
+            return libspawn__fail(err, LIBSPAWN_ERR_ABORTED,
+                                  "waiting for the lock '%s' was given up",
+                                  host->lock_path);
+        }
+        poll(NULL, 0, pause_ms);
+        pause_ms = MIN(2 * pause_ms, MAX_PAUSE_MS);
+    }
+    return rc;
+}
+
 int
 libspawn__host_lock(struct libspawn_host *host, int *fd_r,
                     struct libspawn_err *err)
 {
-    return libspawn__lock_take(host->lock_path, fd_r, err);
+    return host->waiting ? await_lock(host, fd_r, err)
+                         : libspawn__lock_take(host->lock_path, fd_r, err);
 }
 
 /* ---- Cleaning up after the dead ---------------------------------------- */

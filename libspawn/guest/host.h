@@ -6,7 +6,8 @@
 
 #include "guest/hypervisor.h"
 
-/* The lock around choosing names and domain ids; held for a moment only. */
+/* The lock around choosing names and domain ids; held for a moment only.
+ * LIBSPAWN_ERR_ABORTED when the caller's libspawn_waiting_fn says so. */
 int libspawn__host_lock(struct libspawn_host *host, int *fd_r,
                         struct libspawn_err *err);
 

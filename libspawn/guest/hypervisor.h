@@ -20,6 +20,8 @@ struct libspawn_host {
     void *impl; /* the hypervisor's own */
     char *state_dir;
     char *lock_path; /* of the host lock; see host.h */
+    libspawn_waiting_fn *waiting; /* while others have it; may be NULL */
+    void *waiting_user;
     struct libspawn__store *store;
 };
 

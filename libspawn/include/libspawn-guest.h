@@ -187,11 +187,21 @@ libspawn_guest_config_from_json(const char *json,
  */
 struct libspawn_host;
 
+/* Names of guests are given under a lock, which others hold for a moment; for
+ * longer only when their process was stopped.  This is called meanwhile, every
+ * few milliseconds, with how long it has been so far, from inside whichever
+ * call waits: libspawn_host_open, or libspawn_ctx_dispatch during a creation.
+ * So what the caller watches besides, such as signals, can be heard in it.  A
+ * value other than 0 gives the wait up: LIBSPAWN_ERR_ABORTED. */
+typedef int libspawn_waiting_fn(void *user, int64_t waited_ms);
+
 struct libspawn_host_options {
     const char *state_dir; /* NULL: XL_STATE_DIR, else /run/xl for root, else
                               $XDG_RUNTIME_DIR/xl */
     const char *next_guest; /* NULL, or the name of the guest that is about to
                                be created: what it needs is started ahead */
+    libspawn_waiting_fn *waiting; /* NULL: wait without a word */
+    void *waiting_user;
 };
 
 /* Opens Xen where this is its control domain, else QEMU; cleans up after

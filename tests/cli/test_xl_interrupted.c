@@ -7,11 +7,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "proc/lock.h"
+#include "store/store.h"
 #include "tests/cli/xl_story.h"
 #include "tests/flow/kill_at.h"
 
@@ -252,6 +255,115 @@ TEST_TIMEOUT(kill_at_any_system_call_with_qemu__next_xl_cleans_up, 120)
     }
     xl_write_config("");
     kill_at_any_moment(coarser(61), 5);
+}
+
+/* ---- While another xl has the lock ------------------------------------- */
+
+/* A process that has the host lock and was stopped. */
+static pid_t
+stop_holder(void)
+{
+    int status;
+    pid_t pid;
+
+    xl_write_model_config("'--never-ready'");
+    mkdir("state", 0700);
+    pid = fork();
+    if (!pid) {
+        int fd;
+
+        if (!libspawn__lock_take("state/lock", &fd, NULL)) {
+            raise(SIGSTOP);
+        }
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    ck_assert(WIFSTOPPED(status));
+    return pid;
+}
+
+static void
+end_holder(pid_t pid, int number)
+{
+    kill(pid, number);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+/* What an xl leaves that was killed before there was anything to undo. */
+static void
+leave_intent(void)
+{
+    struct libspawn__store *store;
+    struct libspawn_err err;
+    AUTO_FREE char *address =
+        libspawn__str_format("dir:%s/state/store", harness_dir());
+
+    assert_ok(libspawn__store_open(address, &store, &err), &err);
+    assert_ok(libspawn__store_puts(
+                  store, NULL,
+                  "/libspawn/create/dc7fc62c-6cdb-4713-836b-9f2472350fd1",
+                  "1 1 1f745701-b06c-494e-8599-7cb9a6580050 0 dead", &err),
+              &err);
+    libspawn__store_close(store);
+}
+
+TEST_TIMEOUT(interrupt_while_the_lock_is_taken__is_heard_and_undoes_all,
+             XL_TEST_S)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    pid_t holder;
+    size_t i;
+
+    xl_begin();
+    holder = stop_holder();
+    for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+        struct xl_process create = xl_start("-v", "create", XL_CONFIG);
+        int64_t began;
+
+        ck_assert(xl_await_words(&create, "xl: waiting for another xl\n"));
+        began = libspawn__clock_now_ms();
+        kill(create.pid, numbers[i]);
+        ck_assert_int_eq(xl_wait(&create), 128 + numbers[i]);
+        ck_assert_int_lt(libspawn__clock_now_ms() - began, 2000);
+        assert_contains(create.text, "xl: the creation of guest '" XL_GUEST
+                                     "' was aborted\n");
+    }
+    end_holder(holder, SIGKILL);
+    xl_assert_nothing_left();
+}
+
+/* It waits before there is a creation that could be aborted. */
+TEST_TIMEOUT(interrupt_while_others_traces_are_removed__is_heard, XL_TEST_S)
+{
+    struct xl_process create;
+    pid_t holder;
+
+    xl_begin();
+    holder = stop_holder();
+    leave_intent();
+    create = xl_start("-v", "create", XL_CONFIG);
+    ck_assert(xl_await_words(&create, "xl: waiting for another xl\n"));
+    kill(create.pid, SIGINT);
+    ck_assert_int_eq(xl_wait(&create), 128 + SIGINT);
+    assert_contains(create.text, "state/lock' was given up\n");
+    end_holder(holder, SIGKILL);
+}
+
+/* Every command says what it waits for, and goes on when it can. */
+TEST_TIMEOUT(holder_of_the_lock_goes_on__so_does_who_waits, XL_TEST_S)
+{
+    struct xl_process list;
+    pid_t holder;
+
+    xl_begin();
+    holder = stop_holder();
+    leave_intent();
+    list = xl_start("-v", "list");
+    ck_assert(xl_await_words(&list, "xl: waiting for another xl\n"));
+    end_holder(holder, SIGCONT);
+    ck_assert_int_eq(xl_wait(&list), 0);
+    ck_assert_str_eq(list.text, "xl: waiting for another xl\n");
+    xl_assert_nothing_left();
 }
 
 /* ---- Two at once ------------------------------------------------------- */

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "store/store.h"
+#include "proc/record.h"
 #include "tests/cli/xl_story.h"
 #include "wire/stream.h"
 
@@ -152,8 +152,9 @@ TEST_TIMEOUT(guest_in_the_making__is_listed_paused_without_waiting, XL_TEST_S)
 
 /* ---- A domain without a name ------------------------------------------- */
 
-static void
-make_nameless_domain(void)
+/* The store of a new state directory. */
+static struct libspawn__store *
+begin_with_store(void)
 {
     struct libspawn__store *store;
     struct libspawn_err err;
@@ -162,12 +163,26 @@ make_nameless_domain(void)
         libspawn__str_format("dir:%s/state/store", harness_dir());
 
     xl_begin();
-    list = xl_run("list"); /* makes the state directory */
+    list = xl_run("list");
     xl_assert_ok(&list);
     assert_ok(libspawn__store_open(address, &store, &err), &err);
-    assert_ok(libspawn__store_puts(store, NULL, "/local/domain/7/domid", "7",
-                                   &err),
-              &err);
+    return store;
+}
+
+static void
+put(struct libspawn__store *store, const char *path, const char *value)
+{
+    struct libspawn_err err;
+
+    assert_ok(libspawn__store_puts(store, NULL, path, value, &err), &err);
+}
+
+static void
+make_nameless_domain(void)
+{
+    struct libspawn__store *store = begin_with_store();
+
+    put(store, "/local/domain/7/domid", "7");
     libspawn__store_close(store);
 }
 
@@ -196,6 +211,49 @@ TEST_TIMEOUT(number_of_no_domain__is_not_found_beside_a_nameless_one,
     make_nameless_domain();
     destroy = xl_run("destroy", "8");
     xl_assert_error(&destroy, 1, "there is no guest with domain id 8");
+}
+
+/* ---- A guest that powers off before its creator is done ---------------- */
+
+#define UUID "dc7fc62c-6cdb-4713-836b-9f2472350fd1"
+
+/* Removing it has to wait, which is no reason for another command to fail. */
+TEST_TIMEOUT(guest_off_while_it_is_handed_over__bothers_no_other_command,
+             XL_TEST_S)
+{
+    struct libspawn__store *store = begin_with_store();
+    struct libspawn__record record = { .state = LIBSPAWN__RECORD_EXITED,
+                                       .is_known = true };
+    AUTO_OUTPUT struct harness_output early = { 0 };
+    AUTO_OUTPUT struct harness_output late = { 0 };
+    AUTO_FREE char *intent = NULL;
+    struct libspawn_err err;
+
+    assert_ok(libspawn__identity_self(&record.caller, &err), &err);
+    record.child = record.caller;
+    record.child.start_time++; /* gone, like its watcher */
+    record.watcher = record.child;
+    intent = libspawn__str_format(
+        "%d %llu %s 7 off", (int)record.caller.pid,
+        (unsigned long long)record.caller.start_time, record.caller.boot_id);
+    put(store, "/local/domain/7/vm", "/vm/" UUID);
+    put(store, "/local/domain/7/name", "off");
+    put(store, "/libspawn/create/" UUID, intent);
+    assert_ok(libspawn__record_write(store, "/libxl/7/libspawn/dm", &record,
+                                     &err),
+              &err);
+    early = xl_run("list");
+    xl_assert_ok(&early);
+    assert_contains(early.out, "\noff ");
+    assert_contains(early.out, "exited with status 0");
+    assert_ok(libspawn__store_remove(store, NULL, "/libspawn/create/" UUID,
+                                     &err),
+              &err);
+    libspawn__store_close(store);
+    late = xl_run("list");
+    xl_assert_ok(&late);
+    assert_lacks(late.out, "\noff ");
+    xl_assert_nothing_left();
 }
 
 TEST_MAIN("xl_list")

@@ -57,6 +57,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/qemu.c \
   libspawn/guest/qemu/status.c \
   libspawn/guest/vdev.c \
+  libspawn/guest/wait.c \
   libspawn/guest/xen_detect.c
 
 LIBSPAWN_LIBS := -lyajl -ldl

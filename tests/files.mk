@@ -18,6 +18,7 @@ UNIT_TESTS := \
   test_config \
   test_exec \
   test_fd \
+  test_guest_wait \
   test_intent \
   test_json \
   test_log \

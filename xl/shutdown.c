@@ -2,13 +2,14 @@
  * xl shutdown and xl reboot: ask the guest; shutdown can wait for it.
  */
 #include <getopt.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/util.h"
+#include "guest/wait.h"
 #include "xl/command.h"
 
 struct request {
@@ -17,57 +18,70 @@ struct request {
     uint64_t timeout_s; /* 0: for ever */
 };
 
-/* Whether the guest has powered off: it is gone, or only its shell is left. */
-static int
-is_off(struct xl *xl, uint32_t domid, bool *is_off_r, struct libspawn_err *err)
-{
-    struct libspawn_guest_info *list;
-    size_t n;
-    size_t i;
-    int rc = libspawn_guest_list(xl->host, &list, &n, err);
+/* What becomes of the waiting. */
+struct outcome {
+    struct libspawn__guest_wait wait;
+    struct libspawn_err err; /* code 0: none */
+    bool is_done;
+};
 
-    if (rc) {
-        return rc;
+static void
+on_done(struct libspawn__guest_wait *wait, const struct libspawn_err *err)
+{
+    struct outcome *outcome = CONTAINER_OF(wait, struct outcome, wait);
+
+    outcome->is_done = true;
+    if (err) {
+        outcome->err = *err;
     }
-    *is_off_r = true;
-    for (i = 0; i < n; i++) {
-        if (list[i].domid == domid) {
-            *is_off_r = list[i].state &
-                        (LIBSPAWN_GUEST_SHUTDOWN | LIBSPAWN_GUEST_DM_DEAD |
-                         LIBSPAWN_GUEST_DYING);
+}
+
+/* Until the guest has powered off, or the time is over. */
+static int
+run_loop(struct xl *xl, struct outcome *outcome, uint64_t timeout_s,
+         struct libspawn_err *err)
+{
+    int64_t until_ms = timeout_s ? libspawn__clock_now_ms() +
+                                       (int64_t)timeout_s * 1000
+                                 : LIBSPAWN__NEVER;
+    int rc = 0;
+
+    while (!rc && !outcome->is_done) {
+        int64_t left_ms = -1;
+
+        if (until_ms != LIBSPAWN__NEVER) {
+            left_ms = until_ms - libspawn__clock_now_ms();
+            if (left_ms <= 0) {
+                return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                                      "the guest has not powered off within "
+                                      "%llu s",
+                                      (unsigned long long)timeout_s);
+            }
         }
+        rc = libspawn_ctx_wait(xl->ctx, (int)left_ms, err);
     }
-    libspawn_guest_list_free(list, n);
-    return 0;
+    if (!rc && outcome->err.code) {
+        *err = outcome->err;
+        rc = err->code;
+    }
+    return rc;
 }
 
 static int
 wait_until_off(struct xl *xl, uint32_t domid, uint64_t timeout_s)
 {
-    enum {
-        INTERVAL_MS = 100
-    };
-    int64_t until_ms = timeout_s ? libspawn__clock_now_ms() +
-                                       (int64_t)timeout_s * 1000
-                                 : LIBSPAWN__NEVER;
+    struct outcome outcome = { .is_done = false };
     struct libspawn_err err;
-    bool done;
+    int rc;
 
-    for (;;) {
-        if (is_off(xl, domid, &done, &err)) {
-            return xl__fail(xl, &err);
-        }
-        if (done) {
-            return XL__EXIT_OK;
-        }
-        if (libspawn__clock_now_ms() >= until_ms) {
-            fprintf(stderr,
-                    "xl: the guest has not powered off within %llu s\n",
-                    (unsigned long long)timeout_s);
-            return XL__EXIT_BUSY;
-        }
-        poll(NULL, 0, INTERVAL_MS);
+    libspawn__guest_wait_init(&outcome.wait);
+    rc = libspawn__guest_wait_start(&outcome.wait, xl->host, domid, on_done,
+                                    &err);
+    if (!rc) {
+        rc = run_loop(xl, &outcome, timeout_s, &err);
+        libspawn__guest_wait_abort(&outcome.wait);
     }
+    return rc ? xl__fail(xl, &err) : XL__EXIT_OK;
 }
 
 static int

@@ -163,8 +163,8 @@ int libspawn__store_release(struct libspawn__store *store, unsigned int domid,
  * All watches of a store use one loop.  xenstore's "@introduceDomain" and
  * "@releaseDomain" can be watched too (LIBSPAWN_ERR_UNSUPPORTED elsewhere).
  *
- * libxenstore starts a thread for the first watch, so only the helper
- * programs of the project use watches, never a caller's process.
+ * libxenstore starts a thread for the first watch, so only the programs of
+ * the project use watches, never a caller's process.
  */
 struct libspawn__store_watch;
 typedef void libspawn__store_watch_fn(struct libspawn__store_watch *watch,

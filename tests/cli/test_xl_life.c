@@ -334,9 +334,41 @@ TEST_TIMEOUT(guest_is_asked_to_power_off__it_does_and_nothing_is_left,
     ck_assert(xl_await_words(&console, "> "));
     output = xl_run("shutdown", "-w", "-F", "--timeout=20", XL_GUEST);
     xl_assert_ok(&output);
+    ck_assert(is_not_listed(NULL)); /* at once: its end is written down */
     ck_assert_int_eq(xl_wait(&console), 0);
-    ck_assert(harness_wait_until(is_not_listed, NULL, XL_WAIT_MS));
     xl_assert_nothing_left();
+}
+
+/* QEMU stays, and only its monitor knows that the guest is off. */
+TEST_TIMEOUT(guest_is_kept_when_off__wait_ends_and_it_is_listed_shut_down,
+             XL_TEST_S)
+{
+    struct xl_process console;
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    xl_begin();
+    write_hello_config();
+    console = xl_start_talk("create", "-c", XL_CONFIG,
+                            "on_poweroff=\"preserve\"");
+    ck_assert(xl_await_words(&console, "> "));
+    xl_say(&console, "\x1d");
+    ck_assert_int_eq(xl_wait(&console), 0);
+    output = xl_run("shutdown", "-w", "--timeout=20", XL_GUEST);
+    xl_assert_ok(&output);
+    ck_assert_str_eq(state(), "shutdown");
+    destroy();
+}
+
+TEST_TIMEOUT(guest_ignores_the_power_button__wait_is_over_in_time, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    xl_begin();
+    xl_write_model_config("'--ignore-powerdown'");
+    create();
+    output = xl_run("shutdown", "-w", "--timeout=1", XL_GUEST);
+    xl_assert_error(&output, 75, "has not powered off within 1 s");
+    destroy();
 }
 
 /* Big-endian, as everything in a PNG. */

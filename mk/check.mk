@@ -47,7 +47,8 @@ check-flow: all guest-images $(FLOW_PROGRAMS) $(FAKES) ## whole operations, with
 
 check-cli: all guest-images $(CLI_PROGRAMS) $(FAKES) ## the command line, as a user meets it
 	@$(RUN_TESTS) -g $(GROUP)cli $(call items,$(CLI_PROGRAMS)) \
-	    $(if $(GROUP),,tests/cli/check-docs tests/cli/check-installed)
+	    $(if $(GROUP),,tests/cli/check-docs \
+	        tests/cli/check-installed tests/cli/check-keys)
 
 check-fuzz: $(FUZZ_PROGRAMS) ## what fuzzing found, and its corpus, once more
 	@$(RUN_TESTS) -g $(GROUP)fuzz $(foreach t,$(FUZZ_TARGETS),\

@@ -99,7 +99,8 @@ add_watch(struct libspawn__store *store, struct libspawn__loop *loop,
 }
 
 static void
-remove_watch(struct libspawn__store *store, struct libspawn__store_watch *watch)
+remove_watch(struct libspawn__store *store,
+             struct libspawn__store_watch *watch)
 {
     (void)store;
     (void)watch;

@@ -204,6 +204,7 @@ ask_guests(struct libspawn_host *host, struct libspawn_guest_info *list,
     AUTO_FREE struct libspawn__qemu_question *questions =
         calloc(n + 1, sizeof *questions);
     size_t n_asked = 0;
+    size_t next;
     size_t i;
 
     if (!questions) {
@@ -216,9 +217,9 @@ ask_guests(struct libspawn_host *host, struct libspawn_guest_info *list,
         }
     }
     libspawn__qemu_ask(host, questions, n_asked, STATUS_TIMEOUT_MS);
-    while (n_asked) {
-        if (must_ask[--i]) {
-            list[i].state = questions[--n_asked].state;
+    for (i = 0, next = 0; next < n_asked; i++) {
+        if (must_ask[i]) {
+            list[i].state = questions[next++].state;
         }
     }
     return 0;

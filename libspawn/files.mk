@@ -25,9 +25,17 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/child.c \
   libspawn/proc/ctx.c \
   libspawn/proc/exec.c \
+  libspawn/proc/exec_fds.c \
+  libspawn/proc/exec_landlock.c \
+  libspawn/proc/exec_limits.c \
+  libspawn/proc/exec_place.c \
+  libspawn/proc/exec_rights.c \
   libspawn/proc/lock.c \
   libspawn/proc/log.c \
   libspawn/proc/plan.c \
+  libspawn/proc/plan_check.c \
+  libspawn/proc/plan_set.c \
+  libspawn/proc/plan_user.c \
   libspawn/proc/record.c \
   libspawn/proc/report.c \
   libspawn/proc/status.c \

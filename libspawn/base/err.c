@@ -80,13 +80,27 @@ libspawn__code_from_errno(int sys_errno)
     return LIBSPAWN_ERR_SYSTEM;
 }
 
+/* A name in a sentence may hold anything, the sentence no newline. */
+static void
+put_text(struct libspawn_err *err, const char *format, va_list args)
+{
+    char *c;
+
+    vsnprintf(err->text, sizeof err->text, format, args);
+    for (c = err->text; *c; c++) {
+        if ((unsigned char)*c < ' ' || *c == '\x7f') {
+            *c = '?';
+        }
+    }
+}
+
 static void
 fill(struct libspawn_err *err, int code, int sys_errno, const char *format,
      va_list args)
 {
     err->code = code;
     err->sys_errno = sys_errno;
-    vsnprintf(err->text, sizeof err->text, format, args);
+    put_text(err, format, args);
 }
 
 int
@@ -139,7 +153,7 @@ libspawn__err_prefix(struct libspawn_err *err, const char *format, ...)
     }
     memcpy(old, err->text, sizeof old);
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    put_text(err, format, args);
     va_end(args);
     len = strlen(err->text);
     snprintf(err->text + len, sizeof err->text - len, ": %s", old);

@@ -127,10 +127,33 @@ LIBSPAWN_EXPORT int libspawn_ctx_dispatch(struct libspawn_ctx *ctx,
 LIBSPAWN_EXPORT int libspawn_ctx_wait(struct libspawn_ctx *ctx, int timeout_ms,
                                       struct libspawn_err *err);
 
-/* ---- Plan: what to start ----------------------------------------------
+/* ---- Plan: what to start, and as what ----------------------------------
  *
- * A setter that runs out of memory marks the plan; libspawn_child_start then
- * fails with LIBSPAWN_ERR_NO_MEMORY.
+ * A plan is filled by setters and can be started many times.  Setters return
+ * nothing: one that cannot do what it is told, for want of memory or because
+ * of a bad value, marks the plan, and libspawn_child_start then fails with
+ * the code and the sentence of the first mark.  Setters do nothing with a
+ * NULL plan, which cannot be started either.  A string that is set again, or
+ * to NULL, replaces the old one.
+ *
+ * Codes of a start that is refused before any process exists: _INVALID (a
+ * value that can never be right, something is missing or contradicts), _LIMIT
+ * (more than fits), _EXISTS (a descriptor of the child given twice),
+ * _NOT_FOUND (a user or group that does not exist), _UNSUPPORTED (the kernel
+ * has no Landlock), _NO_MEMORY.
+ *
+ * What only the child itself can find out, such as a directory that is missing
+ * or a right that it lacks, comes as LIBSPAWN_EVENT_FAILED with
+ * LIBSPAWN_END_NO_EXEC: the report names the step, by the word that stands at
+ * its setter, and the errno.  The program has not run then.  Steps are taken
+ * in this order, whatever the order of the setters:
+ *
+ *     session signals namespaces mounts descriptors limits oom_score_adj nice
+ *     scheduler io-priority umask bounding-set securebits chroot groups group
+ *     user capabilities directory no-new-privs landlock cgroup hold exec
+ *
+ * Without a setter the child has what the caller has, except for what is said
+ * at descriptors, environment and directory.
  */
 struct libspawn_plan;
 
@@ -149,8 +172,10 @@ LIBSPAWN_EXPORT void libspawn_plan_set_label(struct libspawn_plan *plan,
                                              const char *label,
                                              const char *guest);
 
-/* The path of the program (no search), and one argument after the other,
- * beginning with argument zero. */
+/* The path of the program (no search), as the child sees it, and one argument
+ * after the other, beginning with argument zero.  All arguments and the
+ * environment together are at most 16 MiB here; the kernel may accept less
+ * (step "exec", E2BIG). */
 LIBSPAWN_EXPORT void libspawn_plan_set_program(struct libspawn_plan *plan,
                                                const char *path);
 LIBSPAWN_EXPORT void libspawn_plan_add_arg(struct libspawn_plan *plan,
@@ -161,15 +186,172 @@ LIBSPAWN_EXPORT void libspawn_plan_add_arg(struct libspawn_plan *plan,
 LIBSPAWN_EXPORT void libspawn_plan_add_env(struct libspawn_plan *plan,
                                            const char *assignment);
 
-/* Default: "/". */
+/* Default: "/".  As the child sees it, entered with the child's rights.
+ * Step: "directory". */
 LIBSPAWN_EXPORT void libspawn_plan_set_directory(struct libspawn_plan *plan,
                                                  const char *directory);
 
-/* The caller's 'fd' becomes the child's descriptor 'child_fd' (any number,
- * also 0 to 2).  Borrowed until libspawn_child_start returns.  The child gets
- * these, /dev/null as 0, and the log as 1 and 2; nothing else is open. */
+/* The caller's 'fd' becomes the child's descriptor 'child_fd' (0 to 1000, so
+ * also 0 to 2; each once; at most 200).  Borrowed until libspawn_child_start
+ * returns.  The child gets these, /dev/null as 0, and the log as 1 and 2;
+ * nothing else is open.  Step: "descriptors". */
 LIBSPAWN_EXPORT void libspawn_plan_add_fd(struct libspawn_plan *plan, int fd,
                                           int child_fd);
+
+/* ---- Plan: whose rights it has ------------------------------------------
+ */
+
+/* The user and the primary group, each by name or decimal number; NULL: the
+ * group of the user, or with 'user' NULL the caller's user.  A user given by
+ * name also gets the supplementary groups that the group database lists for
+ * it; one given by number, and a group alone, get none.  Names are looked up
+ * here and now, which may ask the network; a number needs no entry unless its
+ * group has to be found.  Groups that were added before are forgotten.  Needs
+ * CAP_SETUID and CAP_SETGID.
+ * Steps: "groups", "group", "user". */
+LIBSPAWN_EXPORT void libspawn_plan_set_user(struct libspawn_plan *plan,
+                                            const char *user,
+                                            const char *group);
+
+/* One more supplementary group, by name or number; at most 65536 in all.
+ * Without libspawn_plan_set_user these replace the caller's.  Needs
+ * CAP_SETGID.  Step: "groups". */
+LIBSPAWN_EXPORT void libspawn_plan_add_group(struct libspawn_plan *plan,
+                                             const char *group);
+
+/* The capabilities that the program has, and no others: a set of
+ * 1 << CAP_... of <linux/capability.h>; 0: none.  They are its bounding,
+ * inheritable, permitted and effective set, and its ambient set unless
+ * SECBIT_NO_CAP_AMBIENT_RAISE forbids that.  Needs each of them, and
+ * CAP_SETPCAP to take others out of the bounding set.
+ * Steps: "bounding-set", "capabilities". */
+LIBSPAWN_EXPORT void libspawn_plan_set_capabilities(struct libspawn_plan *plan,
+                                                    uint64_t capabilities);
+
+/* The securebits flags of prctl(2), SECBIT_... of <linux/securebits.h>.  Needs
+ * CAP_SETPCAP.  Step: "securebits". */
+LIBSPAWN_EXPORT void libspawn_plan_set_securebits(struct libspawn_plan *plan,
+                                                  unsigned int bits);
+
+/* Neither it nor what it executes gains rights by set-user-ID programs or
+ * file capabilities.  Needs nothing.  Step: "no-new-privs". */
+LIBSPAWN_EXPORT void
+libspawn_plan_set_no_new_privs(struct libspawn_plan *plan);
+
+/* Its root directory.  Program, directory, Landlock paths and what the
+ * program opens are below it; descriptors, log and store are not.  Confines
+ * only a child that is not root.  Needs CAP_SYS_CHROOT.  Step: "chroot". */
+LIBSPAWN_EXPORT void libspawn_plan_set_chroot(struct libspawn_plan *plan,
+                                              const char *directory);
+
+enum libspawn_landlock {
+    LIBSPAWN_LANDLOCK_REQUIRED,   /* no start on a kernel without Landlock */
+    LIBSPAWN_LANDLOCK_BEST_EFFORT /* there it starts and is not confined */
+};
+
+/* It reaches files only by the paths that are added, and by descriptors that
+ * it was given; implies libspawn_plan_set_no_new_privs.  The paths of the
+ * program and of its shared libraries have to be among them.  What a kernel's
+ * Landlock does not know it does not forbid: truncation before Linux 6.2,
+ * ioctls on devices before 6.10.  Needs nothing.  Step: "landlock". */
+LIBSPAWN_EXPORT void libspawn_plan_set_landlock(struct libspawn_plan *plan,
+                                                enum libspawn_landlock how);
+
+enum libspawn_access {
+    LIBSPAWN_ACCESS_READ, /* read, list, execute */
+    LIBSPAWN_ACCESS_WRITE /* that, and change, make and remove */
+};
+
+/* What is at and beneath 'path' (a file or a directory, as the child sees it;
+ * it must exist).  Only with libspawn_plan_set_landlock.  File permissions
+ * hold besides. */
+LIBSPAWN_EXPORT void
+libspawn_plan_add_landlock_path(struct libspawn_plan *plan, const char *path,
+                                enum libspawn_access access);
+
+/* ---- Plan: where it runs, and how much it gets --------------------------
+ */
+
+enum libspawn_namespace {
+    LIBSPAWN_NAMESPACE_MOUNT = 1 << 0, /* a copy; its mounts stay in there */
+    LIBSPAWN_NAMESPACE_IPC = 1 << 1,
+    LIBSPAWN_NAMESPACE_NET = 1 << 2, /* empty: a loopback that is down */
+    LIBSPAWN_NAMESPACE_PID = 1 << 3,
+    LIBSPAWN_NAMESPACE_UTS = 1 << 4
+};
+
+/* New namespaces, a set of the above.  In a new pid namespace the child is
+ * process 1: a signal that it does not handle, such as SIGTERM, does not end
+ * it (SIGKILL does), and what it started ends with it; /proc still shows the
+ * host's pids.  Needs CAP_SYS_ADMIN.  Steps: "namespaces", "mounts". */
+LIBSPAWN_EXPORT void libspawn_plan_set_namespaces(struct libspawn_plan *plan,
+                                                  unsigned int namespaces);
+
+/* The cgroup (v2) in which it is born: a directory that the caller made and
+ * that nobody here removes.  Needs the right to write cgroup.procs there and
+ * in the nearest common ancestor.  Step: "cgroup". */
+LIBSPAWN_EXPORT void libspawn_plan_set_cgroup(struct libspawn_plan *plan,
+                                              const char *directory);
+
+#define LIBSPAWN_UNLIMITED UINT64_MAX
+
+/* A resource limit: RLIMIT_... of <sys/resource.h>, and its soft and hard
+ * value in the units of getrlimit(2).  A hard value above the caller's needs
+ * CAP_SYS_RESOURCE.  Step: "limits". */
+LIBSPAWN_EXPORT void libspawn_plan_set_limit(struct libspawn_plan *plan,
+                                             int resource, uint64_t soft,
+                                             uint64_t hard);
+
+/* Core dumps of at most so many bytes.  0: none at all, also none to a program
+ * that kernel.core_pattern names and that no limit of its size stops; this
+ * shows as an RLIMIT_CORE of 1.  Otherwise the same as libspawn_plan_set_limit
+ * of RLIMIT_CORE.  (PR_SET_DUMPABLE is no option: exec sets it back.)
+ * Step: "limits". */
+LIBSPAWN_EXPORT void libspawn_plan_set_core_size(struct libspawn_plan *plan,
+                                                 uint64_t max_size);
+
+/* The file mode creation mask, 0 to 0777.  Step: "umask". */
+LIBSPAWN_EXPORT void libspawn_plan_set_umask(struct libspawn_plan *plan,
+                                             unsigned int mask);
+
+/* Nice value, -20 (favoured) to 19.  A lower one than the caller's needs
+ * CAP_SYS_NICE, or a RLIMIT_NICE that allows it.  Step: "nice". */
+LIBSPAWN_EXPORT void libspawn_plan_set_nice(struct libspawn_plan *plan,
+                                            int nice);
+
+/* Whom the kernel kills first when memory runs out: -1000 (never) to 1000.  A
+ * lower one than the caller's needs CAP_SYS_RESOURCE.
+ * Step: "oom_score_adj". */
+LIBSPAWN_EXPORT void
+libspawn_plan_set_oom_score_adj(struct libspawn_plan *plan, int score);
+
+enum libspawn_scheduler {
+    LIBSPAWN_SCHEDULER_OTHER, /* the usual one */
+    LIBSPAWN_SCHEDULER_BATCH, /* a little behind what is interactive */
+    LIBSPAWN_SCHEDULER_IDLE   /* only when nobody else wants to run */
+};
+
+/* Scheduling policy, beside the nice value.  Needs nothing, but to leave IDLE
+ * what a lower nice value needs.  Step: "scheduler". */
+LIBSPAWN_EXPORT void
+libspawn_plan_set_scheduler(struct libspawn_plan *plan,
+                            enum libspawn_scheduler scheduler);
+
+enum libspawn_io_class {
+    LIBSPAWN_IO_BEST_EFFORT,
+    LIBSPAWN_IO_IDLE /* only when the disk has nothing else to do */
+};
+
+/* I/O priority; 'level' is 0 (first) to 7, and 0 for IDLE.  Matters to I/O
+ * schedulers that know priorities (bfq, mq-deadline).  Needs nothing.
+ * Step: "io-priority". */
+LIBSPAWN_EXPORT void
+libspawn_plan_set_io_priority(struct libspawn_plan *plan,
+                              enum libspawn_io_class io_class,
+                              unsigned int level);
+
+/* ---- Plan: what is kept of it, and when it is ready ---------------------
+ */
 
 /* Where stdout and stderr go: a file of at most 'max_size' bytes, of which
  * 'n_old' older ones are kept as PATH.1, PATH.2, ...  Without a path only the

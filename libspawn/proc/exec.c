@@ -1,7 +1,6 @@
 #include "proc/exec.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -10,30 +9,11 @@
 #include "base/auto.h"
 #include "base/fd.h"
 #include "base/util.h"
-
-/* linux/close_range.h; glibc 2.36 has it, older headers do not. */
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1U << 2)
-#endif
+#include "proc/exec_steps.h"
 
 enum {
     EXIT_NOT_EXECUTED = 126
 };
-
-static const char *const step_names[] = {
-    [LIBSPAWN__EXEC_SESSION] = "session",
-    [LIBSPAWN__EXEC_SIGNALS] = "signals",
-    [LIBSPAWN__EXEC_DIRECTORY] = "directory",
-    [LIBSPAWN__EXEC_DESCRIPTORS] = "descriptors",
-    [LIBSPAWN__EXEC_HOLD] = "hold",
-    [LIBSPAWN__EXEC_PROGRAM] = "exec",
-};
-
-const char *
-libspawn__exec_step_name(unsigned int step)
-{
-    return step < ARRAY_SIZE(step_names) ? step_names[step] : "unknown";
-}
 
 int
 libspawn__exec_prepare(struct libspawn__exec *exec,
@@ -46,6 +26,7 @@ libspawn__exec_prepare(struct libspawn__exec *exec,
         .notify_fd = notify_fd,
         .hold_fds = { -1, -1 },
         .result_fds = { -1, -1 },
+        .cgroup_fd = -1,
     };
     if (pipe2(exec->hold_fds, O_CLOEXEC) < 0 ||
         pipe2(exec->result_fds, O_CLOEXEC) < 0) {
@@ -54,6 +35,8 @@ libspawn__exec_prepare(struct libspawn__exec *exec,
         libspawn__exec_dispose(exec);
         return rc;
     }
+    libspawn__exec_prepare_place(exec);
+    libspawn__exec_prepare_limits(exec);
     return 0;
 }
 
@@ -71,6 +54,7 @@ libspawn__exec_dispose(struct libspawn__exec *exec)
     close_fd(&exec->hold_fds[1]);
     close_fd(&exec->result_fds[0]);
     close_fd(&exec->result_fds[1]);
+    close_fd(&exec->cgroup_fd);
 }
 
 /* ---- Signals ----------------------------------------------------------- */
@@ -96,94 +80,22 @@ libspawn__exec_reset_signals(void)
 
 /* ---- In the child ------------------------------------------------------ */
 
-/* One move of a descriptor: 'from' is above all targets by then. */
-struct move {
-    int from;
-    int to;
-};
-
-/* Lists what the program shall have: /dev/null as 0, the output as 1 and 2,
- * where the plan does not say otherwise. */
-static size_t
-list_moves(const struct libspawn__exec *exec, int null_fd, struct move *moves)
-{
-    const struct libspawn_plan *plan = exec->plan;
-    const int standard[] = { null_fd, exec->output_fd, exec->output_fd };
-    bool is_given[ARRAY_SIZE(standard)] = { false };
-    size_t n = 0;
-    size_t i;
-
-    for (i = 0; i < plan->n_fds; i++) {
-        moves[n++] = (struct move){ plan->fds[i].fd, plan->fds[i].child_fd };
-    }
-    if (exec->notify_fd >= 0) {
-        moves[n++] = (struct move){ exec->notify_fd, (int)plan->notify_fd };
-    }
-    for (i = 0; i < n; i++) {
-        if (moves[i].to < (int)ARRAY_SIZE(standard)) {
-            is_given[moves[i].to] = true;
-        }
-    }
-    for (i = 0; i < ARRAY_SIZE(standard); i++) {
-        if (!is_given[i]) {
-            moves[n++] = (struct move){ standard[i], (int)i };
-        }
-    }
-    return n;
-}
-
-/* A failure leaves it where it was: the reason has to go through one. */
 static int
-move_up(int *fd, int base)
+begin_session(struct libspawn__exec *exec)
 {
-    int copy = fcntl(*fd, F_DUPFD_CLOEXEC, base);
-
-    if (copy >= 0) {
-        *fd = copy;
-    }
-    return copy;
-}
-
-/* First every source goes above all targets, so that no move overwrites the
- * source of a later one; whatever is not a target gets close-on-exec. */
-static int
-move_descriptors(struct libspawn__exec *exec)
-{
-    struct move moves[LIBSPAWN__PLAN_FDS_MAX + 4];
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int base = 3;
-    size_t n_moves;
-    size_t i;
-
-    if (null_fd < 0) {
-        return -1;
-    }
-    n_moves = list_moves(exec, null_fd, moves);
-    for (i = 0; i < n_moves; i++) {
-        base = MAX(base, moves[i].to + 1);
-    }
-    for (i = 0; i < n_moves; i++) {
-        if (move_up(&moves[i].from, base) < 0) {
-            return -1;
-        }
-    }
-    if (move_up(&exec->hold_fds[0], base) < 0 ||
-        move_up(&exec->result_fds[1], base) < 0) {
-        return -1;
-    }
-    if (syscall(SYS_close_range, 0, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0) {
-        return -1;
-    }
-    for (i = 0; i < n_moves; i++) {
-        if (dup2(moves[i].from, moves[i].to) < 0) { /* not close-on-exec */
-            return -1;
-        }
-    }
-    return 0;
+    (void)exec;
+    return setsid() < 0 ? -1 : 0;
 }
 
 static int
-wait_for_release(const struct libspawn__exec *exec)
+reset_signals(struct libspawn__exec *exec)
+{
+    (void)exec;
+    return libspawn__exec_reset_signals();
+}
+
+static int
+wait_for_release(struct libspawn__exec *exec)
 {
     char byte;
     ssize_t n = libspawn__fd_read_full(exec->hold_fds[0], &byte, 1);
@@ -197,26 +109,73 @@ wait_for_release(const struct libspawn__exec *exec)
 }
 
 static int
-run_step(struct libspawn__exec *exec, enum libspawn__exec_step step)
+execute(struct libspawn__exec *exec)
 {
     const struct libspawn_plan *plan = exec->plan;
 
-    switch (step) {
-    case LIBSPAWN__EXEC_SESSION:
-        return setsid() < 0 ? -1 : 0;
-    case LIBSPAWN__EXEC_SIGNALS:
-        return libspawn__exec_reset_signals();
-    case LIBSPAWN__EXEC_DIRECTORY:
-        return chdir(plan->directory ? plan->directory : "/");
-    case LIBSPAWN__EXEC_DESCRIPTORS:
-        return move_descriptors(exec);
-    case LIBSPAWN__EXEC_HOLD:
-        return wait_for_release(exec);
-    case LIBSPAWN__EXEC_PROGRAM:
-        break;
-    }
     return execve(plan->program, plan->argv.items,
                   plan->env.n_items ? plan->env.items : (char *[]){ NULL });
+}
+
+/* A step runs when the plan has one of its options, or when it has none. */
+static const struct {
+    const char *name; /* at most 19 characters, for the watcher's message */
+    uint64_t options;
+    int (*run)(struct libspawn__exec *exec);
+} steps[] = {
+#define STEP(STEP_NAME, NAME, OPTIONS, RUN)                                   \
+    [LIBSPAWN__EXEC_##STEP_NAME] = { NAME, OPTIONS, RUN }
+    STEP(SESSION, "session", 0, begin_session),
+    STEP(SIGNALS, "signals", 0, reset_signals),
+    STEP(NAMESPACES, "namespaces", LIBSPAWN__PLAN_NAMESPACES,
+         libspawn__exec_enter_namespaces),
+    STEP(MOUNTS, "mounts", LIBSPAWN__PLAN_NAMESPACES,
+         libspawn__exec_detach_mounts),
+    STEP(DESCRIPTORS, "descriptors", 0, libspawn__exec_move_fds),
+    STEP(LIMITS, "limits", LIBSPAWN__PLAN_LIMITS, libspawn__exec_set_limits),
+    STEP(OOM_SCORE_ADJ, "oom_score_adj", LIBSPAWN__PLAN_OOM_SCORE_ADJ,
+         libspawn__exec_set_oom_score_adj),
+    STEP(NICE, "nice", LIBSPAWN__PLAN_NICE, libspawn__exec_set_nice),
+    STEP(SCHEDULER, "scheduler", LIBSPAWN__PLAN_SCHEDULER,
+         libspawn__exec_set_scheduler),
+    STEP(IO_PRIORITY, "io-priority", LIBSPAWN__PLAN_IO_PRIORITY,
+         libspawn__exec_set_io_priority),
+    STEP(UMASK, "umask", LIBSPAWN__PLAN_UMASK, libspawn__exec_set_umask),
+    STEP(BOUNDING_SET, "bounding-set", LIBSPAWN__PLAN_CAPABILITIES,
+         libspawn__exec_reduce_bounding_set),
+    STEP(SECUREBITS, "securebits", LIBSPAWN__PLAN_SECUREBITS,
+         libspawn__exec_set_securebits),
+    STEP(CHROOT, "chroot", LIBSPAWN__PLAN_CHROOT,
+         libspawn__exec_change_root),
+    STEP(GROUPS, "groups", LIBSPAWN__PLAN_GROUPS, libspawn__exec_set_groups),
+    STEP(GROUP, "group", LIBSPAWN__PLAN_GROUP, libspawn__exec_set_group),
+    STEP(USER, "user", LIBSPAWN__PLAN_USER, libspawn__exec_set_user),
+    STEP(CAPABILITIES, "capabilities", LIBSPAWN__PLAN_CAPABILITIES,
+         libspawn__exec_set_capabilities),
+    STEP(DIRECTORY, "directory", 0, libspawn__exec_change_directory),
+    STEP(NO_NEW_PRIVS, "no-new-privs",
+         LIBSPAWN__PLAN_NO_NEW_PRIVS | LIBSPAWN__PLAN_LANDLOCK,
+         libspawn__exec_set_no_new_privs),
+    STEP(LANDLOCK, "landlock", LIBSPAWN__PLAN_LANDLOCK,
+         libspawn__exec_confine),
+    STEP(CGROUP, "cgroup", 0, NULL),
+    STEP(HOLD, "hold", 0, wait_for_release),
+    STEP(PROGRAM, "exec", 0, execute),
+#undef STEP
+};
+
+const char *
+libspawn__exec_step_name(unsigned int step)
+{
+    return step < ARRAY_SIZE(steps) ? steps[step].name : "unknown";
+}
+
+static bool
+is_wanted(const struct libspawn__exec *exec, unsigned int step)
+{
+    uint64_t options = steps[step].options;
+
+    return steps[step].run && (!options || options & exec->plan->options);
 }
 
 void
@@ -226,10 +185,13 @@ libspawn__exec_child(struct libspawn__exec *exec)
     unsigned int step;
 
     close(exec->hold_fds[1]);
-    for (step = 0; step <= LIBSPAWN__EXEC_PROGRAM; step++) {
-        if (run_step(exec, step) < 0) {
+    for (step = 0; step < LIBSPAWN__EXEC_PROGRAM; step++) {
+        if (is_wanted(exec, step) && steps[step].run(exec) < 0) {
             break;
         }
+    }
+    if (step == LIBSPAWN__EXEC_PROGRAM) {
+        steps[step].run(exec); /* comes back only on failure */
     }
     result.step = step;
     result.sys_errno = errno;
@@ -244,6 +206,12 @@ libspawn__exec_in_parent(struct libspawn__exec *exec)
 {
     close_fd(&exec->hold_fds[0]);
     close_fd(&exec->result_fds[1]);
+}
+
+void
+libspawn__exec_cancel(struct libspawn__exec *exec)
+{
+    close_fd(&exec->hold_fds[1]);
 }
 
 int

@@ -5,15 +5,25 @@
  *
  *     parent                              child
  *     libspawn__exec_prepare
- *     fork                                libspawn__exec_child:
- *       record the pid                      session, signals, directory,
- *                                           descriptors
+ *     libspawn__exec_fork                 libspawn__exec_child:
+ *       record the pid                      its steps, in order
+ *     libspawn__exec_place
  *     libspawn__exec_release  ---------->   (held until now)
  *                                           exec
- *     libspawn__exec_result   <----------   end of file, or (step, errno)
+ *     libspawn__exec_read_result <--------   end of file, or (step, errno)
  *
  * When the parent dies first, the held child reads the end of the file and
  * exits without having run anything.
+ *
+ *   exec.c           order, hold and release, result
+ *   exec_fds.c       descriptors
+ *   exec_place.c     fork; namespaces, cgroup, directories
+ *   exec_limits.c    limits and priorities
+ *   exec_rights.c    user, groups, capabilities
+ *   exec_landlock.c  paths
+ *
+ * The child calls the kernel directly where glibc would first look after its
+ * threads: a fork by clone3(2) leaves it with a wrong idea of them.
  */
 #ifndef LIBSPAWN_PROC_EXEC_H
 #define LIBSPAWN_PROC_EXEC_H
@@ -25,8 +35,26 @@
 enum libspawn__exec_step {
     LIBSPAWN__EXEC_SESSION,
     LIBSPAWN__EXEC_SIGNALS,
+    LIBSPAWN__EXEC_NAMESPACES,
+    LIBSPAWN__EXEC_MOUNTS,
+    LIBSPAWN__EXEC_DESCRIPTORS, /* needs /dev/null of the host */
+    LIBSPAWN__EXEC_LIMITS,      /* after the descriptors, which they limit */
+    LIBSPAWN__EXEC_OOM_SCORE_ADJ, /* needs /proc of the host */
+    LIBSPAWN__EXEC_NICE,
+    LIBSPAWN__EXEC_SCHEDULER,
+    LIBSPAWN__EXEC_IO_PRIORITY,
+    LIBSPAWN__EXEC_UMASK,
+    LIBSPAWN__EXEC_BOUNDING_SET,
+    LIBSPAWN__EXEC_SECUREBITS,
+    LIBSPAWN__EXEC_CHROOT,
+    LIBSPAWN__EXEC_GROUPS,
+    LIBSPAWN__EXEC_GROUP,
+    LIBSPAWN__EXEC_USER,
+    LIBSPAWN__EXEC_CAPABILITIES, /* from here on without other rights */
     LIBSPAWN__EXEC_DIRECTORY,
-    LIBSPAWN__EXEC_DESCRIPTORS,
+    LIBSPAWN__EXEC_NO_NEW_PRIVS,
+    LIBSPAWN__EXEC_LANDLOCK,
+    LIBSPAWN__EXEC_CGROUP, /* the parent does it meanwhile */
     LIBSPAWN__EXEC_HOLD,
     LIBSPAWN__EXEC_PROGRAM
 };
@@ -40,6 +68,13 @@ struct libspawn__exec {
 
     int hold_fds[2];   /* the child waits for a byte from here */
     int result_fds[2]; /* it reports here; closed by a successful exec */
+
+    int cgroup_fd;            /* its directory; -1: none, or not opened */
+    int cgroup_errno;         /* why not */
+    bool is_in_cgroup;        /* born there */
+    unsigned long namespaces; /* CLONE_NEW..., still to be unshared */
+    int pid_namespace_errno;  /* why it was not born in a new one */
+    char oom_score_adj[8];    /* decimal */
 };
 
 /* What a child that could not exec reports. */
@@ -48,11 +83,21 @@ struct libspawn__exec_result {
     int32_t sys_errno;
 };
 
-/* Opens the two pipes.  'plan', 'output_fd' and 'notify_fd' are borrowed. */
+/* Opens the two pipes and the cgroup.  'plan', 'output_fd' and 'notify_fd'
+ * are borrowed. */
 int libspawn__exec_prepare(struct libspawn__exec *exec,
                            const struct libspawn_plan *plan, int output_fd,
                            int notify_fd, struct libspawn_err *err);
 void libspawn__exec_dispose(struct libspawn__exec *exec);
+
+/* Forks the child, where the kernel can in its namespaces and cgroup from
+ * birth, and closes its ends in the parent. */
+int libspawn__exec_fork(struct libspawn__exec *exec, pid_t *pid_r,
+                        struct libspawn_err *err);
+
+/* In the parent, while the child is held: moves it into its cgroup unless it
+ * was born there.  Returns 0 or an errno, that of LIBSPAWN__EXEC_CGROUP. */
+int libspawn__exec_place(struct libspawn__exec *exec, pid_t pid);
 
 /* In the child; does not return. */
 __attribute__((noreturn)) void
@@ -64,6 +109,9 @@ int libspawn__exec_reset_signals(void);
 
 /* In the parent, after the fork: closes the child's ends. */
 void libspawn__exec_in_parent(struct libspawn__exec *exec);
+
+/* Lets the held child end without having run anything. */
+void libspawn__exec_cancel(struct libspawn__exec *exec);
 
 /* Lets the child go on. */
 int libspawn__exec_release(struct libspawn__exec *exec,

@@ -11,17 +11,15 @@
 
 enum {
     DEFAULT_START_MS = 60 * 1000, /* what libxl allows a device model */
-    DEFAULT_STOP_MS = 10 * 1000,
-    DEFAULT_LOG_MAX_SIZE = 1024 * 1024,
-    DEFAULT_OLD_LOGS = 4
+    DEFAULT_STOP_MS = 10 * 1000
 };
 
 void
 libspawn__plan_init(struct libspawn_plan *plan)
 {
     memset(plan, 0, sizeof *plan);
-    plan->log_max_size = DEFAULT_LOG_MAX_SIZE;
-    plan->n_old_logs = DEFAULT_OLD_LOGS;
+    plan->log_max_size = LIBSPAWN__PLAN_LOG_MAX_SIZE;
+    plan->n_old_logs = LIBSPAWN__PLAN_OLD_LOGS;
     plan->start_ms = DEFAULT_START_MS;
     plan->stop_ms = DEFAULT_STOP_MS;
 }
@@ -35,6 +33,11 @@ libspawn__plan_dispose(struct libspawn_plan *plan)
     free(plan->directory);
     libspawn__strv_dispose(&plan->argv);
     libspawn__strv_dispose(&plan->env);
+    free(plan->groups.items);
+    free(plan->chroot);
+    libspawn__strv_dispose(&plan->read_paths);
+    libspawn__strv_dispose(&plan->write_paths);
+    free(plan->cgroup);
     free(plan->log_path);
     free(plan->store_address);
     free(plan->record_path);
@@ -45,79 +48,10 @@ libspawn__plan_dispose(struct libspawn_plan *plan)
     libspawn__plan_init(plan);
 }
 
-/* ---- Setters ----------------------------------------------------------- */
+/* ---- Lists ------------------------------------------------------------- */
 
-struct libspawn_plan *
-libspawn_plan_new(void)
-{
-    struct libspawn_plan *plan = malloc(sizeof *plan);
-
-    if (plan) {
-        libspawn__plan_init(plan);
-    }
-    return plan;
-}
-
-void
-libspawn_plan_free(struct libspawn_plan *plan)
-{
-    if (plan) {
-        libspawn__plan_dispose(plan);
-        free(plan);
-    }
-}
-
-static void
-set_string(struct libspawn_plan *plan, char **slot, const char *text)
-{
-    if (libspawn__str_assign(slot, text, NULL)) {
-        plan->no_memory = true;
-    }
-}
-
-static void
-add_string(struct libspawn_plan *plan, struct libspawn__strv *list,
-           const char *text)
-{
-    if (libspawn__strv_add(list, text, NULL)) {
-        plan->no_memory = true;
-    }
-}
-
-void
-libspawn_plan_set_label(struct libspawn_plan *plan, const char *label,
-                        const char *guest)
-{
-    set_string(plan, &plan->label, label);
-    set_string(plan, &plan->guest, guest);
-}
-
-void
-libspawn_plan_set_program(struct libspawn_plan *plan, const char *path)
-{
-    set_string(plan, &plan->program, path);
-}
-
-void
-libspawn_plan_add_arg(struct libspawn_plan *plan, const char *arg)
-{
-    add_string(plan, &plan->argv, arg);
-}
-
-void
-libspawn_plan_add_env(struct libspawn_plan *plan, const char *assignment)
-{
-    add_string(plan, &plan->env, assignment);
-}
-
-void
-libspawn_plan_set_directory(struct libspawn_plan *plan, const char *directory)
-{
-    set_string(plan, &plan->directory, directory);
-}
-
-static bool
-has_child_fd(const struct libspawn_plan *plan, int child_fd)
+bool
+libspawn__plan_has_child_fd(const struct libspawn_plan *plan, int child_fd)
 {
     size_t i;
 
@@ -129,162 +63,60 @@ has_child_fd(const struct libspawn_plan *plan, int child_fd)
     return false;
 }
 
-void
-libspawn_plan_add_fd(struct libspawn_plan *plan, int fd, int child_fd)
+int
+libspawn__plan_add_fd(struct libspawn_plan *plan, int fd, int child_fd,
+                      struct libspawn_err *err)
 {
-    if (plan->n_fds == LIBSPAWN__PLAN_FDS_MAX || child_fd < 0 ||
-        child_fd > LIBSPAWN__PLAN_CHILD_FD_MAX ||
-        has_child_fd(plan, child_fd)) {
-        plan->bad_fd = true;
-        return;
+    if (child_fd < 0 || child_fd > LIBSPAWN__PLAN_CHILD_FD_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "descriptor %d of the child is out of range (0 "
+                              "to %d)",
+                              child_fd, LIBSPAWN__PLAN_CHILD_FD_MAX);
+    }
+    if (plan->n_fds == LIBSPAWN__PLAN_FDS_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
+                              "a plan passes on at most %d descriptors",
+                              LIBSPAWN__PLAN_FDS_MAX);
+    }
+    if (libspawn__plan_has_child_fd(plan, child_fd)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                              "descriptor %d of the child is given twice",
+                              child_fd);
     }
     plan->fds[plan->n_fds++] =
         (struct libspawn__plan_fd){ .fd = fd, .child_fd = child_fd };
-}
-
-void
-libspawn_plan_set_log(struct libspawn_plan *plan, const char *path,
-                      size_t max_size, unsigned int n_old)
-{
-    set_string(plan, &plan->log_path, path);
-    plan->log_max_size = max_size ? max_size : DEFAULT_LOG_MAX_SIZE;
-    plan->n_old_logs = n_old ? n_old : DEFAULT_OLD_LOGS;
-}
-
-void
-libspawn_plan_set_record(struct libspawn_plan *plan, const char *store_address,
-                         const char *path)
-{
-    set_string(plan, &plan->store_address, store_address);
-    set_string(plan, &plan->record_path, path);
-}
-
-void
-libspawn_plan_add_pid_node(struct libspawn_plan *plan, const char *path)
-{
-    add_string(plan, &plan->pid_nodes, path);
-}
-
-void
-libspawn_plan_remove_at_end(struct libspawn_plan *plan, const char *path)
-{
-    add_string(plan, &plan->end_files, path);
-}
-
-void
-libspawn_plan_ready_on_store(struct libspawn_plan *plan, const char *path,
-                             const char *value)
-{
-    set_string(plan, &plan->ready_path, path);
-    set_string(plan, &plan->ready_value, value);
-    plan->ready |= LIBSPAWN_READY_STORE;
-}
-
-void
-libspawn_plan_ready_on_notify(struct libspawn_plan *plan, int child_fd)
-{
-    if (child_fd < 0 || child_fd > LIBSPAWN__PLAN_CHILD_FD_MAX) {
-        plan->bad_fd = true;
-        return;
-    }
-    plan->notify_fd = (uint64_t)child_fd;
-    plan->ready |= LIBSPAWN_READY_NOTIFY;
-}
-
-void
-libspawn_plan_ready_on_confirm(struct libspawn_plan *plan)
-{
-    plan->ready |= LIBSPAWN_READY_CALLER;
-}
-
-void
-libspawn_plan_set_timeouts(struct libspawn_plan *plan, uint32_t start_ms,
-                           uint32_t stop_ms)
-{
-    plan->start_ms = start_ms;
-    plan->stop_ms = stop_ms;
-}
-
-/* ---- Check ------------------------------------------------------------- */
-
-static int
-check_environment(const struct libspawn_plan *plan, struct libspawn_err *err)
-{
-    size_t i;
-
-    for (i = 0; i < plan->env.n_items; i++) {
-        const char *equals = strchr(plan->env.items[i], '=');
-
-        if (!equals || equals == plan->env.items[i]) {
-            return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                                  "'%.80s' in the environment is not "
-                                  "NAME=value",
-                                  plan->env.items[i]);
-        }
-    }
-    return 0;
-}
-
-static int
-check_descriptors(const struct libspawn_plan *plan, struct libspawn_err *err)
-{
-    size_t i;
-
-    if (plan->bad_fd) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "a descriptor of the plan is given twice, is "
-                              "out of range, or is one too many");
-    }
-    if (plan->ready & LIBSPAWN_READY_NOTIFY &&
-        has_child_fd(plan, (int)plan->notify_fd)) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "descriptor %d is both passed on and used to "
-                              "notify",
-                              (int)plan->notify_fd);
-    }
-    for (i = 0; i < plan->n_fds; i++) {
-        if (fcntl(plan->fds[i].fd, F_GETFD) < 0) {
-            return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                                  "descriptor %d of the plan is not open",
-                                  plan->fds[i].fd);
-        }
-    }
     return 0;
 }
 
 int
-libspawn__plan_check(const struct libspawn_plan *plan,
-                     struct libspawn_err *err)
+libspawn__plan_add_gid(struct libspawn_plan *plan, gid_t gid,
+                       struct libspawn_err *err)
 {
-    int rc;
+    struct libspawn__plan_groups *groups = &plan->groups;
 
-    if (plan->no_memory) {
-        return libspawn__fail_nomem(err);
+    if (groups->n_items == LIBSPAWN__PLAN_GROUPS_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
+                              "a plan has at most %d supplementary groups",
+                              LIBSPAWN__PLAN_GROUPS_MAX);
     }
-    if (!plan->program || !plan->program[0]) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "the plan names no program");
+    if (groups->n_items == groups->n_allocated) {
+        size_t n_wanted = MAX(16, groups->n_allocated * 2);
+        gid_t *items =
+            reallocarray(groups->items, n_wanted, sizeof *items);
+
+        if (!items) {
+            return libspawn__fail_nomem(err);
+        }
+        groups->items = items;
+        groups->n_allocated = n_wanted;
     }
-    if (!plan->argv.n_items) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "the plan has no argument zero");
-    }
-    if (!plan->store_address != !plan->record_path) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "a record needs both a store and a path");
-    }
-    if ((plan->ready & LIBSPAWN_READY_STORE || plan->pid_nodes.n_items) &&
-        !plan->store_address) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "the plan uses nodes but names no store");
-    }
-    rc = check_environment(plan, err);
-    return rc ? rc : check_descriptors(plan, err);
+    groups->items[groups->n_items++] = gid;
+    return 0;
 }
 
 /* ---- Packed form ------------------------------------------------------- */
 
-enum kind { STRING, STRINGS, NUMBER, DESCRIPTORS };
+enum kind { STRING, STRINGS, NUMBER, DESCRIPTORS, GROUPS, LIMITS };
 
 /* The numbers are those of docs/PROTOCOLS.md and never change meaning. */
 static const struct field {
@@ -314,10 +146,28 @@ static const struct field {
     FIELD(18, NUMBER, start_ms),
     FIELD(19, NUMBER, stop_ms),
     FIELD(20, STRINGS, end_files),
+    FIELD(21, NUMBER, options),
+    FIELD(22, NUMBER, uid),
+    FIELD(23, NUMBER, gid),
+    FIELD(24, GROUPS, groups),
+    FIELD(25, NUMBER, capabilities),
+    FIELD(26, NUMBER, securebits),
+    FIELD(27, STRING, chroot),
+    FIELD(28, STRINGS, read_paths),
+    FIELD(29, STRINGS, write_paths),
+    FIELD(30, NUMBER, namespaces),
+    FIELD(31, STRING, cgroup),
+    FIELD(32, LIMITS, limits),
+    FIELD(33, NUMBER, umask),
+    FIELD(34, NUMBER, nice),
+    FIELD(35, NUMBER, oom_score_adj),
+    FIELD(36, NUMBER, scheduler),
+    FIELD(37, NUMBER, io_class),
+    FIELD(38, NUMBER, io_level),
 #undef FIELD
 };
 
-static const char magic[8] = "LSPLAN1";
+static const char magic[8] = "LSPLAN2";
 
 struct item_header {
     uint32_t tag;  /* little endian, as all numbers */
@@ -348,13 +198,60 @@ pack_descriptors(struct libspawn__buf *buf, const struct field *field,
 }
 
 static void
+pack_groups(struct libspawn__buf *buf, const struct field *field,
+            const struct libspawn_plan *plan)
+{
+    size_t i;
+
+    for (i = 0; i < plan->groups.n_items; i++) {
+        uint32_t gid = htole32(plan->groups.items[i]);
+
+        pack_item(buf, field->tag, &gid, sizeof gid);
+    }
+}
+
+/* A limit on its way. */
+struct packed_limit {
+    uint64_t resource;
+    uint64_t soft;
+    uint64_t hard;
+};
+
+static void
+pack_limits(struct libspawn__buf *buf, const struct field *field,
+            const struct libspawn_plan *plan)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(plan->limits); i++) {
+        const struct libspawn__plan_limit *limit = &plan->limits[i];
+        struct packed_limit packed = { htole64(i), htole64(limit->soft),
+                                       htole64(limit->hard) };
+
+        if (limit->is_set) {
+            pack_item(buf, field->tag, &packed, sizeof packed);
+        }
+    }
+}
+
+static void
+pack_number(struct libspawn__buf *buf, const struct field *field,
+            const void *member)
+{
+    uint64_t number;
+
+    memcpy(&number, member, sizeof number);
+    number = htole64(number);
+    pack_item(buf, field->tag, &number, sizeof number);
+}
+
+static void
 pack_field(struct libspawn__buf *buf, const struct field *field,
            const struct libspawn_plan *plan)
 {
     const void *member = (const char *)plan + field->offset;
     const struct libspawn__strv *list = member;
     const char *text = NULL;
-    uint64_t number;
     size_t i;
 
     switch (field->kind) {
@@ -370,12 +267,16 @@ pack_field(struct libspawn__buf *buf, const struct field *field,
         }
         break;
     case NUMBER:
-        memcpy(&number, member, sizeof number);
-        number = htole64(number);
-        pack_item(buf, field->tag, &number, sizeof number);
+        pack_number(buf, field, member);
         break;
     case DESCRIPTORS:
         pack_descriptors(buf, field, plan);
+        break;
+    case GROUPS:
+        pack_groups(buf, field, plan);
+        break;
+    case LIMITS:
+        pack_limits(buf, field, plan);
         break;
     }
 }
@@ -435,22 +336,90 @@ unpack_string(const char *bytes, size_t size, char **slot,
     return *slot ? 0 : libspawn__fail_nomem(err);
 }
 
+/* Anything wrong in it is a broken protocol, except for want of memory. */
+static int
+as_broken(int rc, struct libspawn_err *err)
+{
+    return rc && rc != LIBSPAWN_ERR_NO_MEMORY
+               ? fail_packed(err, "a list is too long, or has an item twice "
+                                  "or out of range")
+               : rc;
+}
+
+static int
+unpack_u32(const char *bytes, size_t size, uint32_t *value_r,
+           struct libspawn_err *err)
+{
+    uint32_t value;
+
+    if (size != sizeof value) {
+        return fail_packed(err, "a number of another size");
+    }
+    memcpy(&value, bytes, sizeof value);
+    *value_r = le32toh(value);
+    return 0;
+}
+
 static int
 unpack_descriptor(const char *bytes, size_t size, struct libspawn_plan *plan,
                   struct libspawn_err *err)
 {
-    uint32_t child_fd;
+    uint32_t child_fd = 0;
+    int rc = unpack_u32(bytes, size, &child_fd, err);
 
-    if (size != sizeof child_fd) {
-        return fail_packed(err, "bad descriptor");
+    return rc ? rc
+              : as_broken(libspawn__plan_add_fd(plan, -1, (int)child_fd, err),
+                          err);
+}
+
+static int
+unpack_group(const char *bytes, size_t size, struct libspawn_plan *plan,
+             struct libspawn_err *err)
+{
+    uint32_t gid = 0;
+    int rc = unpack_u32(bytes, size, &gid, err);
+
+    return rc ? rc : as_broken(libspawn__plan_add_gid(plan, gid, err), err);
+}
+
+static int
+unpack_limit(const char *bytes, size_t size, struct libspawn_plan *plan,
+             struct libspawn_err *err)
+{
+    struct packed_limit packed;
+    struct libspawn__plan_limit *limit;
+
+    if (size != sizeof packed) {
+        return fail_packed(err, "a limit of another size");
     }
-    memcpy(&child_fd, bytes, sizeof child_fd);
-    child_fd = le32toh(child_fd);
-    if (child_fd > LIBSPAWN__PLAN_CHILD_FD_MAX) {
-        return fail_packed(err, "descriptor out of range");
+    memcpy(&packed, bytes, sizeof packed);
+    packed.resource = le64toh(packed.resource);
+    if (packed.resource >= ARRAY_SIZE(plan->limits)) {
+        return fail_packed(err, "a limit of an unknown resource");
     }
-    libspawn_plan_add_fd(plan, -1, (int)child_fd);
-    return plan->bad_fd ? fail_packed(err, "bad descriptor") : 0;
+    limit = &plan->limits[packed.resource];
+    if (limit->is_set) {
+        return fail_packed(err, "a limit appears twice");
+    }
+    limit->is_set = true;
+    limit->soft = le64toh(packed.soft);
+    limit->hard = le64toh(packed.hard);
+    return 0;
+}
+
+static int
+unpack_number(const char *bytes, size_t size, void *member,
+              struct libspawn_err *err)
+{
+    uint64_t number;
+
+    if (size != sizeof number) {
+        return fail_packed(err, "a number of another size");
+    }
+    memcpy(&number, bytes, sizeof number);
+    number = le64toh(number);
+    memcpy(member, &number, sizeof number);
+    return 0;
 }
 
 static int
@@ -458,10 +427,9 @@ unpack_field(const struct field *field, const char *bytes, size_t size,
              struct libspawn_plan *plan, struct libspawn_err *err)
 {
     void *member = (char *)plan + field->offset;
-    uint64_t number;
+    bool is_text = field->kind == STRING || field->kind == STRINGS;
 
-    if (field->kind != NUMBER && field->kind != DESCRIPTORS &&
-        memchr(bytes, '\0', size)) {
+    if (is_text && memchr(bytes, '\0', size)) {
         return fail_packed(err, "a string holds a NUL");
     }
     switch (field->kind) {
@@ -470,17 +438,32 @@ unpack_field(const struct field *field, const char *bytes, size_t size,
     case STRINGS:
         return libspawn__strv_addf(member, err, "%.*s", (int)size, bytes);
     case NUMBER:
-        if (size != sizeof number) {
-            return fail_packed(err, "bad number");
-        }
-        memcpy(&number, bytes, sizeof number);
-        number = le64toh(number);
-        memcpy(member, &number, sizeof number);
-        return 0;
+        return unpack_number(bytes, size, member, err);
     case DESCRIPTORS:
         return unpack_descriptor(bytes, size, plan, err);
+    case GROUPS:
+        return unpack_group(bytes, size, plan, err);
+    case LIMITS:
+        return unpack_limit(bytes, size, plan, err);
     }
     return fail_packed(err, "bad kind");
+}
+
+/* Numbers that index a table, or that a step would misunderstand. */
+static int
+check_numbers(const struct libspawn_plan *plan, struct libspawn_err *err)
+{
+    if (plan->options & ~(uint64_t)LIBSPAWN__PLAN_ALL_OPTIONS) {
+        return fail_packed(err, "unknown option");
+    }
+    if (plan->notify_fd > LIBSPAWN__PLAN_CHILD_FD_MAX) {
+        return fail_packed(err, "descriptor out of range");
+    }
+    if (plan->scheduler > LIBSPAWN_SCHEDULER_IDLE ||
+        plan->io_class > LIBSPAWN_IO_IDLE || plan->io_level > 7) {
+        return fail_packed(err, "a priority out of range");
+    }
+    return 0;
 }
 
 static const struct field *
@@ -532,7 +515,7 @@ libspawn__plan_unpack_bytes(const void *bytes, size_t size,
         }
         p += header.size;
     }
-    return 0;
+    return check_numbers(plan, err);
 }
 
 int

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,13 +25,21 @@ new_plan(void)
 }
 
 static void
-assert_refused(struct libspawn_plan *plan, const char *words)
+assert_refused_with(struct libspawn_plan *plan, int code, const char *words)
 {
     struct libspawn_err err;
 
-    assert_code(libspawn__plan_check(plan, &err), LIBSPAWN_ERR_INVALID);
+    assert_code(libspawn__plan_check(plan, &err), code);
+    assert_code(err.code, code);
     assert_contains(err.text, words);
+    assert_lacks(err.text, "\n");
     libspawn_plan_free(plan);
+}
+
+static void
+assert_refused(struct libspawn_plan *plan, const char *words)
+{
+    assert_refused_with(plan, LIBSPAWN_ERR_INVALID, words);
 }
 
 /* ---- Check ------------------------------------------------------------- */
@@ -88,7 +97,7 @@ TEST(plan_with_nodes_but_no_store__is_refused)
 
 TEST(plan_with_a_bad_environment__is_refused)
 {
-    static const char *const bad[] = { "NAME", "=value", "" };
+    static const char *const bad[] = { "NAME", "=value", "", "a\nb" };
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -122,7 +131,7 @@ TEST(plan_with_bad_numbers_for_the_child__is_refused)
         assert_refused(plan, "out of range");
         plan = new_plan();
         libspawn_plan_ready_on_notify(plan, numbers[i]);
-        assert_refused(plan, "out of range");
+        assert_refused(plan, "is not within 0 and 1000");
     }
 }
 
@@ -132,7 +141,8 @@ TEST(plan_with_one_number_twice__is_refused)
 
     libspawn_plan_add_fd(plan, 0, 5);
     libspawn_plan_add_fd(plan, 1, 5);
-    assert_refused(plan, "given twice");
+    assert_refused_with(plan, LIBSPAWN_ERR_EXISTS,
+                        "descriptor 5 of the child is given twice");
     plan = new_plan();
     libspawn_plan_add_fd(plan, 0, 5);
     libspawn_plan_ready_on_notify(plan, 5);
@@ -147,7 +157,200 @@ TEST(plan_with_too_many_descriptors__is_refused)
     for (i = 0; i <= LIBSPAWN__PLAN_FDS_MAX; i++) {
         libspawn_plan_add_fd(plan, 0, i);
     }
-    assert_refused(plan, "one too many");
+    assert_refused_with(plan, LIBSPAWN_ERR_LIMIT,
+                        "at most 200 descriptors");
+}
+
+TEST(plan_null__is_refused_and_setters_do_nothing)
+{
+    libspawn_plan_set_program(NULL, "/bin/true");
+    libspawn_plan_add_arg(NULL, "true");
+    libspawn_plan_add_fd(NULL, 0, 0);
+    libspawn_plan_set_user(NULL, "root", NULL);
+    libspawn_plan_set_limit(NULL, 0, 0, 0);
+    assert_refused(NULL, "there is no plan");
+}
+
+TEST(plan_with_null_strings__says_which)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_add_arg(plan, NULL);
+    assert_refused(plan, "an argument of the plan is NULL");
+    plan = new_plan();
+    libspawn_plan_add_env(plan, NULL);
+    assert_refused(plan, "an assignment of the plan is NULL");
+    plan = new_plan();
+    libspawn_plan_add_pid_node(plan, NULL);
+    assert_refused(plan, "a pid node of the plan is NULL");
+    plan = new_plan();
+    libspawn_plan_add_group(plan, NULL);
+    assert_refused(plan, "a group of the plan is NULL");
+    plan = new_plan();
+    libspawn_plan_set_record(plan, "dir:/x", "/x");
+    libspawn_plan_ready_on_store(plan, "/x", NULL);
+    assert_refused(plan, "both its path and its value");
+}
+
+/* The first mark counts. */
+TEST(plan_with_several_mistakes__tells_the_first)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_set_nice(plan, 20);
+    libspawn_plan_add_arg(plan, NULL);
+    assert_refused(plan, "a nice value of 20 is not within -20 and 19");
+}
+
+/* One value beyond each end. */
+TEST(plan_with_a_value_out_of_range__says_the_range)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_set_nice(plan, -21);
+    assert_refused(plan, "-21 is not within -20 and 19");
+    plan = new_plan();
+    libspawn_plan_set_oom_score_adj(plan, -1001);
+    assert_refused(plan, "-1001 is not within -1000 and 1000");
+    plan = new_plan();
+    libspawn_plan_set_umask(plan, 01000);
+    assert_refused(plan, "a file mode mask of 512");
+    plan = new_plan();
+    libspawn_plan_set_io_priority(plan, LIBSPAWN_IO_BEST_EFFORT, 8);
+    assert_refused(plan, "an I/O priority of 8 is not within 0 and 7");
+    plan = new_plan();
+    libspawn_plan_set_io_priority(plan, LIBSPAWN_IO_IDLE, 1);
+    assert_refused(plan, "is not within 0 and 0");
+    plan = new_plan();
+    libspawn_plan_set_scheduler(plan, (enum libspawn_scheduler)3);
+    assert_refused(plan, "a scheduler of 3");
+    plan = new_plan();
+    libspawn_plan_set_namespaces(plan, 1 << 5);
+    assert_refused(plan, "a set of namespaces of 32");
+    plan = new_plan();
+    libspawn_plan_set_limit(plan, LIBSPAWN__PLAN_RESOURCES, 0, 0);
+    assert_refused(plan, "a resource of 16");
+    plan = new_plan();
+    libspawn_plan_set_limit(plan, RLIMIT_NOFILE, 2, 1);
+    assert_refused(plan, "the soft limit 2 of resource 7 is above");
+}
+
+TEST(plan_with_long_paths__says_which_and_how_long)
+{
+    static char path[5001];
+    struct libspawn_plan *plan = new_plan();
+
+    memset(path, '/', sizeof path - 1);
+    libspawn_plan_set_program(plan, path);
+    assert_refused(plan, "the path of the program is 5000 bytes long");
+    plan = new_plan();
+    libspawn_plan_set_directory(plan, path);
+    assert_refused(plan, "the path of the directory is 5000");
+    plan = new_plan();
+    libspawn_plan_set_chroot(plan, path);
+    assert_refused(plan, "the path of the new root is 5000");
+    plan = new_plan();
+    libspawn_plan_set_cgroup(plan, path);
+    assert_refused(plan, "the path of the cgroup is 5000");
+    plan = new_plan();
+    libspawn_plan_set_log(plan, path, 0, 0);
+    assert_refused(plan, "the path of the log is 5000");
+}
+
+TEST(plan_with_landlock_paths_alone__is_refused)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_add_landlock_path(plan, "/", LIBSPAWN_ACCESS_READ);
+    assert_refused(plan, "does not ask for Landlock");
+}
+
+/* ---- Users and groups -------------------------------------------------- */
+
+TEST(plan_with_unknown_user_or_group__names_it)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_set_user(plan, "no\nbody", NULL);
+    assert_refused_with(plan, LIBSPAWN_ERR_NOT_FOUND,
+                        "there is no user 'no?body'");
+    plan = new_plan();
+    libspawn_plan_set_user(plan, "root", "nogroup?");
+    assert_refused_with(plan, LIBSPAWN_ERR_NOT_FOUND,
+                        "there is no group 'nogroup?'");
+    plan = new_plan();
+    libspawn_plan_add_group(plan, "");
+    assert_refused_with(plan, LIBSPAWN_ERR_NOT_FOUND, "there is no group ''");
+    plan = new_plan();
+    libspawn_plan_set_user(plan, "1234567", NULL);
+    assert_refused_with(plan, LIBSPAWN_ERR_NOT_FOUND,
+                        "there is no user '1234567'");
+}
+
+/* All ones means "unchanged" to the kernel: the child would stay root. */
+TEST(plan_with_an_impossible_number_of_a_user__is_refused)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_set_user(plan, "4294967295", "1");
+    assert_refused(plan, "4294967295 is not within");
+    plan = new_plan();
+    libspawn_plan_set_user(plan, "1", "4294967295");
+    assert_refused(plan, "4294967295 is not within");
+    plan = new_plan();
+    libspawn_plan_set_user(plan, NULL, NULL);
+    assert_refused(plan, "neither a user nor a group");
+}
+
+TEST(plan_with_numbers_of_a_user__needs_no_entry_and_has_no_groups)
+{
+    struct libspawn_plan *plan = new_plan();
+    struct libspawn_err err;
+
+    libspawn_plan_set_user(plan, "1234567", "7654321");
+    assert_ok(libspawn__plan_check(plan, &err), &err);
+    ck_assert_uint_eq(plan->uid, 1234567);
+    ck_assert_uint_eq(plan->gid, 7654321);
+    ck_assert_uint_eq(plan->groups.n_items, 0);
+    ck_assert(plan->options & LIBSPAWN__PLAN_GROUPS);
+    libspawn_plan_free(plan);
+}
+
+TEST(plan_with_name_of_a_user__has_its_group_and_groups)
+{
+    struct libspawn_plan *plan = new_plan();
+    struct libspawn_err err;
+
+    libspawn_plan_set_user(plan, "root", NULL);
+    libspawn_plan_add_group(plan, "4242");
+    assert_ok(libspawn__plan_check(plan, &err), &err);
+    ck_assert_uint_eq(plan->uid, 0);
+    ck_assert_uint_eq(plan->gid, 0);
+    ck_assert_uint_ge(plan->groups.n_items, 2);
+    ck_assert_uint_eq(plan->groups.items[plan->groups.n_items - 1], 4242);
+    libspawn_plan_free(plan);
+}
+
+/* Groups of the first user must not stay with the second. */
+TEST(plan_with_another_user__forgets_the_groups_of_the_first)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_set_user(plan, "root", NULL);
+    libspawn_plan_set_user(plan, "1234567", "1");
+    ck_assert_uint_eq(plan->groups.n_items, 0);
+    libspawn_plan_free(plan);
+}
+
+TEST(plan_with_too_many_groups__is_refused)
+{
+    struct libspawn_plan *plan = new_plan();
+    int i;
+
+    for (i = 0; i <= LIBSPAWN__PLAN_GROUPS_MAX; i++) {
+        libspawn_plan_add_group(plan, "1");
+    }
+    assert_refused_with(plan, LIBSPAWN_ERR_LIMIT, "at most 65536");
 }
 
 /* ---- Packed and unpacked ----------------------------------------------- */
@@ -160,6 +363,32 @@ pack(const struct libspawn_plan *plan)
 
     assert_ok(libspawn__plan_pack(plan, &memfd, &err), &err);
     return memfd;
+}
+
+/* A value of its own for each. */
+static void
+set_rights(struct libspawn_plan *plan)
+{
+    libspawn_plan_set_user(plan, "11", "12");
+    libspawn_plan_add_group(plan, "13");
+    libspawn_plan_add_group(plan, "4294967294");
+    libspawn_plan_set_capabilities(plan, UINT64_C(1) << 40 | 1);
+    libspawn_plan_set_securebits(plan, 15);
+    libspawn_plan_set_no_new_privs(plan);
+    libspawn_plan_set_chroot(plan, "/jail");
+    libspawn_plan_set_landlock(plan, LIBSPAWN_LANDLOCK_BEST_EFFORT);
+    libspawn_plan_add_landlock_path(plan, "/usr", LIBSPAWN_ACCESS_READ);
+    libspawn_plan_add_landlock_path(plan, "/lib", LIBSPAWN_ACCESS_READ);
+    libspawn_plan_add_landlock_path(plan, "/tmp", LIBSPAWN_ACCESS_WRITE);
+    libspawn_plan_set_namespaces(plan, LIBSPAWN_NAMESPACE_PID);
+    libspawn_plan_set_cgroup(plan, "/sys/fs/cgroup/x");
+    libspawn_plan_set_limit(plan, RLIMIT_NOFILE, 16, LIBSPAWN_UNLIMITED);
+    libspawn_plan_set_core_size(plan, 0);
+    libspawn_plan_set_umask(plan, 027);
+    libspawn_plan_set_nice(plan, -17);
+    libspawn_plan_set_oom_score_adj(plan, -18);
+    libspawn_plan_set_scheduler(plan, LIBSPAWN_SCHEDULER_IDLE);
+    libspawn_plan_set_io_priority(plan, LIBSPAWN_IO_BEST_EFFORT, 6);
 }
 
 static struct libspawn_plan *
@@ -183,6 +412,8 @@ full_plan(void)
     libspawn_plan_ready_on_notify(plan, 8);
     libspawn_plan_ready_on_confirm(plan);
     libspawn_plan_set_timeouts(plan, 1, UINT32_MAX);
+    libspawn_plan_remove_at_end(plan, "/e");
+    set_rights(plan);
     return plan;
 }
 
@@ -196,6 +427,39 @@ assert_same_strings(const struct libspawn__strv *a,
     for (i = 0; i < a->n_items; i++) {
         ck_assert_str_eq(a->items[i], b->items[i]);
     }
+}
+
+static void
+assert_same_rights(const struct libspawn_plan *a,
+                   const struct libspawn_plan *b)
+{
+    size_t i;
+
+    ck_assert(a->options == b->options);
+    ck_assert(a->uid == b->uid);
+    ck_assert(a->gid == b->gid);
+    ck_assert_uint_eq(a->groups.n_items, b->groups.n_items);
+    for (i = 0; i < a->groups.n_items; i++) {
+        ck_assert_uint_eq(a->groups.items[i], b->groups.items[i]);
+    }
+    ck_assert(a->capabilities == b->capabilities);
+    ck_assert(a->securebits == b->securebits);
+    ck_assert(libspawn__str_equal(a->chroot, b->chroot));
+    assert_same_strings(&a->read_paths, &b->read_paths);
+    assert_same_strings(&a->write_paths, &b->write_paths);
+    ck_assert(a->namespaces == b->namespaces);
+    ck_assert(libspawn__str_equal(a->cgroup, b->cgroup));
+    for (i = 0; i < ARRAY_SIZE(a->limits); i++) {
+        ck_assert(a->limits[i].is_set == b->limits[i].is_set);
+        ck_assert(a->limits[i].soft == b->limits[i].soft);
+        ck_assert(a->limits[i].hard == b->limits[i].hard);
+    }
+    ck_assert(a->umask == b->umask);
+    ck_assert(a->nice == b->nice);
+    ck_assert(a->oom_score_adj == b->oom_score_adj);
+    ck_assert(a->scheduler == b->scheduler);
+    ck_assert(a->io_class == b->io_class);
+    ck_assert(a->io_level == b->io_level);
 }
 
 static void
@@ -226,6 +490,8 @@ assert_same_plan(const struct libspawn_plan *a, const struct libspawn_plan *b)
     ck_assert(a->notify_fd == b->notify_fd);
     ck_assert(a->start_ms == b->start_ms);
     ck_assert(a->stop_ms == b->stop_ms);
+    assert_same_strings(&a->end_files, &b->end_files);
+    assert_same_rights(a, b);
 }
 
 static void
@@ -326,7 +592,7 @@ TEST(plan_cut_short_anywhere__is_refused_or_shorter)
         n_whole += !rc;
         ck_assert(!rc || rc == LIBSPAWN_ERR_PROTOCOL);
     }
-    ck_assert_uint_lt(n_whole, 40); /* between two fields only */
+    ck_assert_uint_lt(n_whole, 60); /* between two fields only */
 }
 
 struct item {
@@ -341,19 +607,28 @@ unpack_item(uint32_t tag, const void *bytes, size_t size,
     AUTO_BUF struct libspawn__buf buf = { 0 };
     struct item item = { htole32(tag), htole32((uint32_t)size) };
 
-    libspawn__buf_append(&buf, "LSPLAN1", 8);
+    libspawn__buf_append(&buf, "LSPLAN2", 8);
     libspawn__buf_append(&buf, &item, sizeof item);
     libspawn__buf_append(&buf, bytes, size);
     return unpack(buf.data, buf.size, err);
 }
 
-enum { TAG_PROGRAM = 3, TAG_FDS = 7, TAG_READY = 14 };
+enum {
+    TAG_PROGRAM = 3,
+    TAG_FDS = 7,
+    TAG_READY = 14,
+    TAG_NOTIFY_FD = 17,
+    TAG_OPTIONS = 21,
+    TAG_GROUPS = 24,
+    TAG_LIMITS = 32,
+    TAG_SCHEDULER = 36
+};
 
 TEST(plan_of_another_version__is_refused)
 {
     struct libspawn_err err;
 
-    assert_code(unpack("LSPLAN2", 8, &err), LIBSPAWN_ERR_PROTOCOL);
+    assert_code(unpack("LSPLAN1", 8, &err), LIBSPAWN_ERR_PROTOCOL);
     assert_contains(err.text, "another version");
     assert_code(unpack("", 0, &err), LIBSPAWN_ERR_PROTOCOL);
 }
@@ -375,13 +650,31 @@ TEST(plan_with_impossible_fields__is_refused)
                 LIBSPAWN_ERR_PROTOCOL);
 }
 
+TEST(plan_with_numbers_that_index_nothing__is_refused)
+{
+    const uint64_t number = htole64(UINT64_C(1) << 40);
+    const uint64_t limit[3] = { htole64(LIBSPAWN__PLAN_RESOURCES), 0, 0 };
+    static const uint32_t tags[] = { TAG_NOTIFY_FD, TAG_OPTIONS,
+                                     TAG_SCHEDULER, TAG_GROUPS };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(tags); i++) {
+        assert_code(unpack_item(tags[i], &number, sizeof number, NULL),
+                    LIBSPAWN_ERR_PROTOCOL);
+    }
+    assert_code(unpack_item(TAG_LIMITS, limit, sizeof limit, NULL),
+                LIBSPAWN_ERR_PROTOCOL);
+    assert_code(unpack_item(TAG_LIMITS, limit, 8, NULL),
+                LIBSPAWN_ERR_PROTOCOL);
+}
+
 TEST(plan_with_a_field_twice__is_refused)
 {
     AUTO_BUF struct libspawn__buf buf = { 0 };
     struct item item = { htole32(TAG_PROGRAM), htole32(1) };
     struct libspawn_err err;
 
-    libspawn__buf_append(&buf, "LSPLAN1", 8);
+    libspawn__buf_append(&buf, "LSPLAN2", 8);
     libspawn__buf_append(&buf, &item, sizeof item);
     libspawn__buf_append(&buf, "a", 1);
     libspawn__buf_append(&buf, &item, sizeof item);

@@ -89,6 +89,17 @@ on_notify(struct libspawn__io *io, uint32_t events)
 
 /* ---- Exec -------------------------------------------------------------- */
 
+/* Reported once the child is reaped. */
+static void
+keep_failed_step(struct watcher *w, unsigned int step, int sys_errno)
+{
+    w->has_failed = true;
+    w->is_no_exec = true;
+    w->failed_step = libspawn__exec_step_name(step);
+    libspawn__fail_errno(&w->failure, sys_errno, "starting '%s' (%s)",
+                         w->plan.program, w->failed_step);
+}
+
 static void
 on_exec_result(struct libspawn__io *io, uint32_t events)
 {
@@ -99,13 +110,7 @@ on_exec_result(struct libspawn__io *io, uint32_t events)
     (void)events;
     libspawn__io_remove(&w->result_io);
     if (libspawn__exec_read_result(&w->exec, &result)) {
-        /* Reported once the child is reaped, which comes next. */
-        w->has_failed = true;
-        w->is_no_exec = true;
-        w->failed_step = libspawn__exec_step_name(result.step);
-        libspawn__fail_errno(&w->failure, result.sys_errno,
-                             "starting '%s' (%s)", w->plan.program,
-                             w->failed_step);
+        keep_failed_step(w, result.step, result.sys_errno);
         return;
     }
     if (w->state == WATCHER_STARTING) {
@@ -188,17 +193,13 @@ prepare(struct watcher *w, int *output_r, int *notify_r,
 static int
 fork_held_child(struct watcher *w, struct libspawn_err *err)
 {
-    size_t i;
     pid_t pid;
+    size_t i;
+    int rc = libspawn__exec_fork(&w->exec, &pid, err);
 
-    pid = fork();
-    if (pid < 0) {
-        return libspawn__fail_errno(err, errno, "forking");
+    if (rc) {
+        return rc;
     }
-    if (!pid) {
-        libspawn__exec_child(&w->exec);
-    }
-    libspawn__exec_in_parent(&w->exec);
     for (i = 0; i < w->plan.n_fds; i++) {
         /* A socket that we kept open would never show its end. */
         close(w->plan.fds[i].fd);
@@ -206,6 +207,20 @@ fork_held_child(struct watcher *w, struct libspawn_err *err)
     }
     /* Our unreaped child: the number cannot have been recycled. */
     return libspawn__pidref_from_pid(pid, &w->child, err);
+}
+
+/* The one step of the child that is ours. */
+static int
+place_child(struct watcher *w, struct libspawn_err *err)
+{
+    int sys_errno = libspawn__exec_place(&w->exec, w->child.id.pid);
+
+    if (!sys_errno) {
+        return 0;
+    }
+    keep_failed_step(w, LIBSPAWN__EXEC_CGROUP, sys_errno);
+    *err = w->failure;
+    return err->code;
 }
 
 static int
@@ -265,6 +280,9 @@ watcher_start(struct watcher *w, struct libspawn_err *err)
     tell_held(w);
     rc = write_records(w, &late);
     if (!rc) {
+        rc = place_child(w, &late);
+    }
+    if (!rc) {
         rc = libspawn__io_add(w->loop, &w->result_io, w->exec.result_fds[0],
                               EPOLLIN, on_exec_result, &late);
     }
@@ -272,6 +290,8 @@ watcher_start(struct watcher *w, struct libspawn_err *err)
         rc = libspawn__exec_release(&w->exec, &late);
     }
     if (rc) {
+        /* As process 1 of a pid namespace it would take no SIGTERM. */
+        libspawn__exec_cancel(&w->exec);
         watcher_fail(w, &late);
     }
     return 0;

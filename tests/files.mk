@@ -93,6 +93,11 @@ FLOW_TESTS := \
   test_spawn_log \
   test_spawn_memory \
   test_spawn_monitor \
+  test_spawn_plan_bad \
+  test_spawn_plan_landlock \
+  test_spawn_plan_limits \
+  test_spawn_plan_place \
+  test_spawn_plan_rights \
   test_spawn_qemu \
   test_spawn_ready \
   test_spawn_record \
@@ -102,6 +107,8 @@ FLOW_TESTS := \
 $(foreach t,$(filter test_spawn_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/flow/spawn_story.c))
 EXTRA_SOURCES_test_spawn_memory += tests/lib/memory.c
+$(foreach t,$(filter test_spawn_plan_%,$(FLOW_TESTS)),$(eval \
+  EXTRA_SOURCES_$(t) += tests/flow/plan_story.c))
 EXTRA_LIBS_test_spawn_memory = $(EXTRA_LIBS_test_wire_memory)
 EXTRA_SOURCES_test_spawn_monitor += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c

@@ -100,6 +100,9 @@ plan_deny_call(int call, int64_t first, int sys_errno)
     if (first >= 0) {
         program = (struct sock_fprog){ ARRAY_SIZE(with_first), with_first };
     }
+    if (geteuid()) {
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* else only root may */
+    }
     return !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 

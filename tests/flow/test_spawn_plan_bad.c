@@ -148,7 +148,7 @@ TEST(plan_larger_than_16_mib__is_refused)
 /* Runs it, which writes the number of its arguments. */
 TEST_TIMEOUT(plan_with_100000_arguments__runs_with_all_of_them, 30)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     AUTO_FREE char *text = NULL;
     struct rlimit limit;
     int i;

@@ -96,7 +96,7 @@ TEST(plan_landlock_other_paths__cannot_be_used)
 
 TEST(plan_landlock__implies_no_new_privs)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (!has_landlock()) {
         TEST_SKIP("this kernel has no Landlock");
@@ -109,7 +109,7 @@ TEST(plan_landlock__implies_no_new_privs)
 
 TEST(plan_landlock_path_missing__names_the_step)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (!has_landlock()) {
         TEST_SKIP("this kernel has no Landlock");
@@ -124,7 +124,7 @@ TEST(plan_landlock_path_missing__names_the_step)
 /* The program itself has to be reachable. */
 TEST(plan_landlock_without_the_program__cannot_be_executed)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (!has_landlock()) {
         TEST_SKIP("this kernel has no Landlock");
@@ -141,7 +141,7 @@ TEST(plan_landlock_without_the_program__cannot_be_executed)
 
 TEST(plan_landlock_required_on_a_kernel_without__is_refused_at_once)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     struct libspawn_err err;
 
     if (!plan_deny_call(SYS_landlock_create_ruleset, -1, EOPNOTSUPP)) {
@@ -155,7 +155,7 @@ TEST(plan_landlock_required_on_a_kernel_without__is_refused_at_once)
 
 TEST(plan_landlock_best_effort_on_a_kernel_without__starts)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (!plan_deny_call(SYS_landlock_create_ruleset, -1, ENOSYS)) {
         TEST_SKIP("seccomp filters are not allowed");

@@ -65,7 +65,7 @@ TEST(plan_limit_of_descriptors_below_a_given_one__still_passes_it_on)
 
 TEST(plan_limit_above_the_hard_one_without_the_right__names_the_step)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     struct rlimit limit;
 
     if (geteuid() == 0 && !plan_lose_capability(CAP_SYS_RESOURCE)) {
@@ -145,7 +145,7 @@ TEST(plan_nice__is_that_of_the_child)
 
 TEST(plan_nice_refused__names_the_step)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     const struct rlimit none = { 0, 0 };
 
     if (geteuid() == 0 && !plan_lose_capability(CAP_SYS_NICE)) {
@@ -175,7 +175,7 @@ TEST(plan_oom_score_adj__is_that_of_the_child_alone)
 
 TEST(plan_oom_score_adj_refused__names_the_step)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (geteuid() == 0 && !plan_lose_capability(CAP_SYS_RESOURCE)) {
         TEST_SKIP("CAP_SYS_RESOURCE cannot be given up here");
@@ -212,7 +212,7 @@ TEST(plan_scheduler__is_that_of_the_child)
 
 TEST(plan_scheduler_refused__names_the_step)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (!plan_deny_call(SYS_sched_setscheduler, -1, EPERM)) {
         TEST_SKIP("seccomp filters are not allowed");
@@ -250,7 +250,7 @@ TEST(plan_io_priority__is_that_of_the_child)
 
 TEST(plan_io_priority_refused__names_the_step)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
 
     if (!plan_deny_call(SYS_ioprio_set, -1, EPERM)) {
         TEST_SKIP("seccomp filters are not allowed");

@@ -49,7 +49,7 @@ assert_namespaces_with(const struct libspawn_hooks *hooks,
     size_t i;
 
     story_begin_with(&story, hooks);
-    story_program(&story, "/bin/sleep", "60");
+    story_model(&story, "--never-ready"); /* also as process 1 it ends */
     libspawn_plan_set_namespaces(story.plan, namespaces);
     story_run(&story);
     for (i = 0; i < ARRAY_SIZE(names); i++) {
@@ -134,7 +134,8 @@ TEST(plan_pid_namespace_without_clone3__is_not_the_watchers)
     char watchers[256] = "";
 
     ck_assert(plan_deny_call(SYS_clone3, -1, ENOSYS));
-    plan_begin(&story);
+    story_begin(&story);
+    story_model(&story, "--never-ready");
     libspawn_plan_set_namespaces(story.plan, LIBSPAWN_NAMESPACE_PID);
     story_run(&story);
     ck_assert(story_read_record(&story, &record));
@@ -276,7 +277,7 @@ TEST(plan_cgroup__is_that_of_the_child)
         TEST_SKIP("no cgroup can be made here");
     }
     assert_cgroup(0);
-    assert_cgroup(LIBSPAWN_NAMESPACE_PID | LIBSPAWN_NAMESPACE_UTS);
+    assert_cgroup(LIBSPAWN_NAMESPACE_IPC | LIBSPAWN_NAMESPACE_UTS);
 }
 
 TEST(plan_cgroup_without_clone3__is_the_same)
@@ -286,7 +287,7 @@ TEST(plan_cgroup_without_clone3__is_the_same)
     }
     ck_assert(plan_deny_call(SYS_clone3, -1, ENOSYS));
     assert_cgroup(0);
-    assert_cgroup(LIBSPAWN_NAMESPACE_PID);
+    assert_cgroup(LIBSPAWN_NAMESPACE_UTS);
 }
 
 /* The watcher must not count as the guest's. */
@@ -348,7 +349,7 @@ TEST(plan_cgroup_with_a_step_that_fails_before__names_that_step)
 
 TEST(plan_chroot__is_the_root_of_the_child)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     AUTO_FREE char *root = NULL;
     AUTO_FREE char *directory = NULL;
 

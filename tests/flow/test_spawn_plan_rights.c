@@ -82,15 +82,13 @@ TEST(plan_group_alone__leaves_the_user)
 TEST(plan_user_without_right_to_the_directory__cannot_be_put_there)
 {
     AUTO_STORY struct story story;
+    AUTO_FREE char *path = libspawn__str_format("%s/secret", harness_dir());
 
     plan_begin(&story);
-    ck_assert_int_eq(mkdir("secret", 0700), 0);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
     ck_assert_int_eq(chmod(harness_dir(), 0755), 0);
     libspawn_plan_set_user(story.plan, "1234", "4321");
-    libspawn_plan_set_directory(story.plan, "/root");
-    if (access("/root", F_OK) < 0) {
-        TEST_SKIP("there is no /root");
-    }
+    libspawn_plan_set_directory(story.plan, path);
     plan_assert_step_fails(&story, "directory", EACCES);
 }
 

@@ -148,7 +148,7 @@ LIBSPAWN_EXPORT int libspawn_ctx_wait(struct libspawn_ctx *ctx, int timeout_ms,
  * its setter, and the errno.  The program has not run then.  Steps are taken
  * in this order, whatever the order of the setters:
  *
- *     session signals namespaces mounts descriptors limits oom_score_adj nice
+ *     session signals namespaces mounts descriptors oom_score_adj limits nice
  *     scheduler io-priority umask bounding-set securebits chroot groups group
  *     user capabilities directory no-new-privs landlock cgroup hold exec
  *

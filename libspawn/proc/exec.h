@@ -38,8 +38,8 @@ enum libspawn__exec_step {
     LIBSPAWN__EXEC_NAMESPACES,
     LIBSPAWN__EXEC_MOUNTS,
     LIBSPAWN__EXEC_DESCRIPTORS, /* needs /dev/null of the host */
-    LIBSPAWN__EXEC_LIMITS,      /* after the descriptors, which they limit */
     LIBSPAWN__EXEC_OOM_SCORE_ADJ, /* needs /proc of the host */
+    LIBSPAWN__EXEC_LIMITS, /* after those who open, before those they allow */
     LIBSPAWN__EXEC_NICE,
     LIBSPAWN__EXEC_SCHEDULER,
     LIBSPAWN__EXEC_IO_PRIORITY,
@@ -74,7 +74,7 @@ struct libspawn__exec {
     bool is_in_cgroup;        /* born there */
     unsigned long namespaces; /* CLONE_NEW..., still to be unshared */
     int pid_namespace_errno;  /* why it was not born in a new one */
-    char oom_score_adj[8];    /* decimal */
+    char oom_score_adj[12];   /* decimal */
 };
 
 /* What a child that could not exec reports. */

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "proc/exec.h"
+#include "proc/protocol.h"
 #include "tests/lib/harness.h"
 
 /* A plan, its preparation, and the child that was forked by it. */
@@ -196,14 +197,40 @@ TEST(exec_prepare_without_descriptors__is_a_limit_and_leaks_none)
     }
 }
 
-TEST(exec_step_names__are_all_there)
+TEST(exec_step_names__fit_into_the_message)
 {
+    struct libspawn__watcher_message message;
     unsigned int step;
 
     for (step = 0; step <= LIBSPAWN__EXEC_PROGRAM; step++) {
-        ck_assert_uint_gt(strlen(libspawn__exec_step_name(step)), 2);
+        const char *name = libspawn__exec_step_name(step);
+
+        ck_assert_ptr_nonnull(name);
+        ck_assert_uint_gt(strlen(name), 2);
+        ck_assert_uint_lt(strlen(name), sizeof message.u.failed.step);
     }
     ck_assert_str_eq(libspawn__exec_step_name(step), "unknown");
+}
+
+/* The public header promises the order. */
+TEST(exec_steps__are_those_of_the_header_in_its_order)
+{
+    AUTO_FREE char *path = libspawn__str_format(
+        "%s/libspawn/include/libspawn.h", harness_source_dir());
+    AUTO_FREE char *text = harness_read_file(path);
+    const char *at = strstr(text, "    session signals ");
+    unsigned int step;
+
+    ck_assert_ptr_nonnull(at);
+    for (step = 0; step <= LIBSPAWN__EXEC_PROGRAM; step++) {
+        const char *name = libspawn__exec_step_name(step);
+
+        at += strspn(at, " *\n");
+        ck_assert_msg(libspawn__str_has_prefix(at, name),
+                      "'%.20s' is not '%s'", at, name);
+        at += strlen(name);
+    }
+    ck_assert(libspawn__str_has_prefix(at, "\n *\n"));
 }
 
 TEST(exec_reset_signals__puts_back_every_one)

@@ -409,7 +409,8 @@ struct libspawn_report {
     const char *guest;   /* "" when it belongs to none */
     const char *program; /* path */
     const char *stage;   /* where the start was, e.g. "waiting for QMP" */
-    const char *detail;  /* of a refusal; "" otherwise */
+    const char *detail;  /* of a refusal; when NO_EXEC the path or limit that
+                            the step was about; "" otherwise */
     enum libspawn_end end;
     pid_t pid;           /* 0: never known */
     int exit_code;       /* when EXITED */

@@ -227,6 +227,7 @@ handle_failed(struct libspawn_child *child,
         report->pub.end = LIBSPAWN_END_NO_EXEC;
         report->pub.sys_errno = message->u.failed.sys_errno;
         libspawn__report_set(report, &report->step, step);
+        libspawn__report_set(report, &report->detail, text);
     } else {
         report->pub.end = LIBSPAWN_END_REFUSED;
         report->pub.sys_errno = message->u.failed.sys_errno;

@@ -170,6 +170,39 @@ libspawn__exec_step_name(unsigned int step)
     return step < ARRAY_SIZE(steps) ? steps[step].name : "unknown";
 }
 
+static const char *
+path_for_landlock(const struct libspawn_plan *plan, size_t item)
+{
+    const struct libspawn__strv *read_paths = &plan->read_paths;
+    const struct libspawn__strv *write_paths = &plan->write_paths;
+
+    if (item < read_paths->n_items) {
+        return read_paths->items[item];
+    }
+    item -= read_paths->n_items;
+    return item < write_paths->n_items ? write_paths->items[item] : NULL;
+}
+
+const char *
+libspawn__exec_result_object(const struct libspawn_plan *plan,
+                             const struct libspawn__exec_result *result)
+{
+    const char *object = NULL;
+
+    if (result->step == LIBSPAWN__EXEC_LIMITS) {
+        object = libspawn__exec_limit_name(result->item);
+    } else if (result->step == LIBSPAWN__EXEC_CHROOT) {
+        object = plan->chroot;
+    } else if (result->step == LIBSPAWN__EXEC_DIRECTORY) {
+        object = plan->directory;
+    } else if (result->step == LIBSPAWN__EXEC_LANDLOCK) {
+        object = path_for_landlock(plan, result->item);
+    } else if (result->step == LIBSPAWN__EXEC_CGROUP) {
+        object = plan->cgroup;
+    }
+    return object ? object : "";
+}
+
 static bool
 is_wanted(const struct libspawn__exec *exec, unsigned int step)
 {
@@ -195,6 +228,7 @@ libspawn__exec_child(struct libspawn__exec *exec)
     }
     result.step = step;
     result.sys_errno = errno;
+    result.item = exec->item;
     libspawn__fd_write_full(exec->result_fds[1], &result, sizeof result);
     _exit(EXIT_NOT_EXECUTED);
 }

@@ -10,7 +10,7 @@
  *     libspawn__exec_place
  *     libspawn__exec_release  ---------->   (held until now)
  *                                           exec
- *     libspawn__exec_read_result <--------   end of file, or (step, errno)
+ *     libspawn__exec_read_result <--------   end of file, or the reason
  *
  * When the parent dies first, the held child reads the end of the file and
  * exits without having run anything.
@@ -75,13 +75,22 @@ struct libspawn__exec {
     unsigned long namespaces; /* CLONE_NEW..., still to be unshared */
     int pid_namespace_errno;  /* why it was not born in a new one */
     char oom_score_adj[12];   /* decimal */
+
+    uint32_t item; /* in the child: which of a list the step is at */
 };
 
 /* What a child that could not exec reports. */
 struct libspawn__exec_result {
     uint32_t step; /* enum libspawn__exec_step */
     int32_t sys_errno;
+    uint32_t item; /* of the limits or the paths for Landlock */
 };
+
+/* What the step was about: a path, the name of a limit; "" when the name of
+ * the step says it all. */
+const char *
+libspawn__exec_result_object(const struct libspawn_plan *plan,
+                             const struct libspawn__exec_result *result);
 
 /* Opens the two pipes and the cgroup.  'plan', 'output_fd' and 'notify_fd'
  * are borrowed. */

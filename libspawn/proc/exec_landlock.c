@@ -86,8 +86,10 @@ allow_path(int ruleset, const char *path, uint64_t access)
     return r;
 }
 
+/* Counts on in 'item', for the report. */
 static int
-allow_paths(int ruleset, const struct libspawn__strv *paths, uint64_t access)
+allow_paths(int ruleset, const struct libspawn__strv *paths, uint64_t access,
+            uint32_t *item)
 {
     size_t i;
 
@@ -95,6 +97,7 @@ allow_paths(int ruleset, const struct libspawn__strv *paths, uint64_t access)
         if (allow_path(ruleset, paths->items[i], access) < 0) {
             return -1;
         }
+        ++*item;
     }
     return 0;
 }
@@ -109,6 +112,7 @@ libspawn__exec_confine(struct libspawn__exec *exec)
     uint64_t all = known_access(version);
     int ruleset;
 
+    exec->item = UINT32_MAX; /* not about a path */
     if (version < 0) {
         return plan->options & LIBSPAWN__PLAN_LANDLOCK_BEST_EFFORT ? 0 : -1;
     }
@@ -116,9 +120,13 @@ libspawn__exec_confine(struct libspawn__exec *exec)
     /* Stays open until exec closes it. */
     ruleset =
         (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
-    if (ruleset < 0 ||
-        allow_paths(ruleset, &plan->read_paths, all & ACCESS_READ) < 0 ||
-        allow_paths(ruleset, &plan->write_paths, all) < 0) {
+    if (ruleset < 0) {
+        return -1;
+    }
+    exec->item = 0;
+    if (allow_paths(ruleset, &plan->read_paths, all & ACCESS_READ,
+                    &exec->item) < 0 ||
+        allow_paths(ruleset, &plan->write_paths, all, &exec->item) < 0) {
         return -1;
     }
     return (int)syscall(SYS_landlock_restrict_self, ruleset, 0);

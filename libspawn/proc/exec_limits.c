@@ -16,6 +16,21 @@
 #include "base/fd.h"
 #include "base/util.h"
 
+static const char *const limit_names[] = {
+#define NAME(RESOURCE) [RLIMIT_##RESOURCE] = "RLIMIT_" #RESOURCE
+    NAME(AS),     NAME(CORE),   NAME(CPU),        NAME(DATA),
+    NAME(FSIZE),  NAME(LOCKS),  NAME(MEMLOCK),    NAME(MSGQUEUE),
+    NAME(NICE),   NAME(NOFILE), NAME(NPROC),      NAME(RSS),
+    NAME(RTPRIO), NAME(RTTIME), NAME(SIGPENDING), NAME(STACK),
+#undef NAME
+};
+
+const char *
+libspawn__exec_limit_name(uint32_t resource)
+{
+    return resource < ARRAY_SIZE(limit_names) ? limit_names[resource] : NULL;
+}
+
 void
 libspawn__exec_prepare_limits(struct libspawn__exec *exec)
 {
@@ -32,6 +47,7 @@ libspawn__exec_set_limits(struct libspawn__exec *exec)
     for (i = 0; i < ARRAY_SIZE(exec->plan->limits); i++) {
         const struct rlimit limit = { limits[i].soft, limits[i].hard };
 
+        exec->item = (uint32_t)i;
         if (limits[i].is_set &&
             setrlimit((__rlimit_resource_t)i, &limit) < 0) {
             return -1;

@@ -19,6 +19,7 @@ int libspawn__exec_change_directory(struct libspawn__exec *exec);
 
 /* exec_limits.c */
 void libspawn__exec_prepare_limits(struct libspawn__exec *exec);
+const char *libspawn__exec_limit_name(uint32_t resource); /* or NULL */
 int libspawn__exec_set_limits(struct libspawn__exec *exec);
 int libspawn__exec_set_oom_score_adj(struct libspawn__exec *exec);
 int libspawn__exec_set_nice(struct libspawn__exec *exec);

@@ -137,8 +137,12 @@ put_no_exec(struct libspawn__buf *buf, const struct libspawn_report *report)
         libspawn__buf_printf(buf, "could not be executed: %s",
                              strerror(report->sys_errno));
     } else {
-        libspawn__buf_printf(buf, "could not be started (%s): %s",
-                             report->step, strerror(report->sys_errno));
+        libspawn__buf_printf(buf, "could not be started (%s): ",
+                             report->step);
+        if (report->detail[0]) {
+            libspawn__buf_printf(buf, "'%s': ", report->detail);
+        }
+        libspawn__buf_puts(buf, strerror(report->sys_errno));
     }
 }
 

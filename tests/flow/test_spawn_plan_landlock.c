@@ -119,6 +119,8 @@ TEST(plan_landlock_path_missing__names_the_step)
     libspawn_plan_add_landlock_path(story.plan, "/nonexistent",
                                     LIBSPAWN_ACCESS_READ);
     plan_assert_step_fails(&story, "landlock", ENOENT);
+    assert_contains(story_sentence(&story),
+                    "(landlock): '/nonexistent': No such file");
 }
 
 /* The program itself has to be reachable. */

@@ -76,6 +76,7 @@ TEST(plan_limit_above_the_hard_one_without_the_right__names_the_step)
     libspawn_plan_set_limit(story.plan, RLIMIT_NOFILE, 64,
                             limit.rlim_max + 1);
     plan_assert_step_fails(&story, "limits", EPERM);
+    assert_contains(story_sentence(&story), "(limits): 'RLIMIT_NOFILE': ");
 }
 
 /* ---- Core dumps -------------------------------------------------------- */

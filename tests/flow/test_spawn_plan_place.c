@@ -321,6 +321,7 @@ assert_cgroup_fails(const char *path, int sys_errno)
     plan_begin(&story);
     libspawn_plan_set_cgroup(story.plan, path);
     plan_assert_step_fails(&story, "cgroup", sys_errno);
+    ck_assert_str_eq(story_report(&story)->detail, path);
 }
 
 TEST(plan_cgroup_that_is_none__names_the_step)
@@ -376,6 +377,7 @@ TEST(plan_chroot_that_is_missing__names_the_step)
     plan_begin(&story);
     libspawn_plan_set_chroot(story.plan, "/nonexistent");
     plan_assert_step_fails(&story, "chroot", ENOENT);
+    assert_contains(story_sentence(&story), "(chroot): '/nonexistent': ");
 }
 
 TEST_MAIN_UNLESS("spawn_plan_place", plan_needs_root)

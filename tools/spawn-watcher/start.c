@@ -91,13 +91,16 @@ on_notify(struct libspawn__io *io, uint32_t events)
 
 /* Reported once the child is reaped. */
 static void
-keep_failed_step(struct watcher *w, unsigned int step, int sys_errno)
+keep_failed_step(struct watcher *w, const struct libspawn__exec_result *result)
 {
+    const char *object = libspawn__exec_result_object(&w->plan, result);
+
     w->has_failed = true;
     w->is_no_exec = true;
-    w->failed_step = libspawn__exec_step_name(step);
-    libspawn__fail_errno(&w->failure, sys_errno, "starting '%s' (%s)",
-                         w->plan.program, w->failed_step);
+    w->failed_step = libspawn__exec_step_name(result->step);
+    libspawn__fail(&w->failure,
+                   libspawn__code_from_errno(result->sys_errno), "%s", object);
+    w->failure.sys_errno = result->sys_errno;
 }
 
 static void
@@ -110,7 +113,7 @@ on_exec_result(struct libspawn__io *io, uint32_t events)
     (void)events;
     libspawn__io_remove(&w->result_io);
     if (libspawn__exec_read_result(&w->exec, &result)) {
-        keep_failed_step(w, result.step, result.sys_errno);
+        keep_failed_step(w, &result);
         return;
     }
     if (w->state == WATCHER_STARTING) {
@@ -213,12 +216,13 @@ fork_held_child(struct watcher *w, struct libspawn_err *err)
 static int
 place_child(struct watcher *w, struct libspawn_err *err)
 {
-    int sys_errno = libspawn__exec_place(&w->exec, w->child.id.pid);
+    struct libspawn__exec_result result = { .step = LIBSPAWN__EXEC_CGROUP };
 
-    if (!sys_errno) {
+    result.sys_errno = libspawn__exec_place(&w->exec, w->child.id.pid);
+    if (!result.sys_errno) {
         return 0;
     }
-    keep_failed_step(w, LIBSPAWN__EXEC_CGROUP, sys_errno);
+    keep_failed_step(w, &result);
     *err = w->failure;
     return err->code;
 }

@@ -281,9 +281,10 @@ enum libspawn_namespace {
 };
 
 /* New namespaces, a set of the above.  In a new pid namespace the child is
- * process 1: a signal that it does not handle, such as SIGTERM, does not end
- * it (SIGKILL does), and what it started ends with it; /proc still shows the
- * host's pids.  Needs CAP_SYS_ADMIN.  Steps: "namespaces", "mounts". */
+ * process 1: a signal that it does not handle, or not yet, such as SIGTERM,
+ * does not end it (SIGKILL does, after the grace), and what it started ends
+ * with it; /proc still shows the host's pids.  Needs CAP_SYS_ADMIN.
+ * Steps: "namespaces", "mounts". */
 LIBSPAWN_EXPORT void libspawn_plan_set_namespaces(struct libspawn_plan *plan,
                                                   unsigned int namespaces);
 

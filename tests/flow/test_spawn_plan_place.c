@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -378,6 +379,77 @@ TEST(plan_chroot_that_is_missing__names_the_step)
     libspawn_plan_set_chroot(story.plan, "/nonexistent");
     plan_assert_step_fails(&story, "chroot", ENOENT);
     assert_contains(story_sentence(&story), "(chroot): '/nonexistent': ");
+}
+
+/* ---- All of it --------------------------------------------------------- */
+
+#define QEMU "/usr/bin/qemu-system-x86_64"
+#define PID_FILE "run/pid"
+
+static void
+take_all_rights(struct story *story, const char *run_directory)
+{
+    static const char *const system[] = { "/usr", "/bin", "/lib", "/lib64",
+                                          "/etc" };
+    size_t i;
+
+    libspawn_plan_set_user(story->plan, "1234", "4321");
+    libspawn_plan_set_capabilities(story->plan, 0);
+    libspawn_plan_set_no_new_privs(story->plan);
+    libspawn_plan_set_namespaces(story->plan, ALL_NAMESPACES);
+    libspawn_plan_set_landlock(story->plan, LIBSPAWN_LANDLOCK_BEST_EFFORT);
+    for (i = 0; i < ARRAY_SIZE(system); i++) {
+        if (access(system[i], F_OK) == 0) {
+            libspawn_plan_add_landlock_path(story->plan, system[i],
+                                            LIBSPAWN_ACCESS_READ);
+        }
+    }
+    libspawn_plan_add_landlock_path(story->plan, run_directory,
+                                    LIBSPAWN_ACCESS_WRITE);
+    libspawn_plan_set_directory(story->plan, run_directory);
+    libspawn_plan_set_limit(story->plan, RLIMIT_NOFILE, 256, 256);
+    libspawn_plan_set_core_size(story->plan, 0);
+    libspawn_plan_set_umask(story->plan, 0077);
+    libspawn_plan_set_nice(story->plan, 1);
+    libspawn_plan_set_oom_score_adj(story->plan, 500);
+    libspawn_plan_set_scheduler(story->plan, LIBSPAWN_SCHEDULER_BATCH);
+    libspawn_plan_set_io_priority(story->plan, LIBSPAWN_IO_BEST_EFFORT, 7);
+}
+
+static bool
+has_pid_file(void *user)
+{
+    (void)user;
+    return access(PID_FILE, F_OK) == 0;
+}
+
+/* It writes the file when it is nearly initialised, as process 1 of its
+ * namespace; perhaps before it handles SIGTERM. */
+TEST_TIMEOUT(plan_with_all_options__runs_a_real_qemu, 20)
+{
+    AUTO_STORY struct story story = { 0 };
+    AUTO_FREE char *path = libspawn__str_format("%s/run", harness_dir());
+    AUTO_FREE char *text = NULL;
+
+    if (access(QEMU, X_OK) < 0) {
+        TEST_SKIP("there is no " QEMU);
+    }
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(chown(path, 1234, 4321), 0);
+    ck_assert_int_eq(chmod(harness_dir(), 0755), 0);
+    story_begin(&story);
+    story_program(&story, QEMU, "-machine", "none", "-nodefaults", "-display",
+                  "none", "-S", "-pidfile", "pid");
+    take_all_rights(&story, path);
+    libspawn_plan_set_timeouts(story.plan, 0, 500);
+    story_run(&story);
+    ck_assert_msg(harness_wait_until(has_pid_file, NULL, STORY_WAIT_MS), "%s",
+                  story_sentence(&story));
+    text = harness_read_file(PID_FILE);
+    ck_assert_str_eq(text, "1\n");
+    libspawn_child_stop(story.child);
+    story_await(&story, "started ready exited");
+    ck_assert_int_eq(story_report(&story)->end, LIBSPAWN_END_STOPPED);
 }
 
 TEST_MAIN_UNLESS("spawn_plan_place", plan_needs_root)

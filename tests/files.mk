@@ -26,6 +26,7 @@ UNIT_TESTS := \
   test_paths \
   test_pidref \
   test_plan \
+  test_plan_check \
   test_probe_cache \
   test_qmp \
   test_qmp_end \

@@ -3,6 +3,7 @@
  * of it.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -195,6 +196,47 @@ TEST(exec_prepare_without_descriptors__is_a_limit_and_leaks_none)
         setrlimit(RLIMIT_NOFILE, &before);
         ck_assert_uint_eq(harness_count_fds(0), n_fds);
     }
+}
+
+static void *
+wait_for_end(void *fd)
+{
+    char byte;
+
+    return read(*(int *)fd, &byte, 1) ? NULL : fd;
+}
+
+/* As spawn-watcher-xen, in which libxenstore has a thread: glibc does not
+ * notice that clone3(2) left the child without it. */
+TEST(exec_fork_beside_a_thread__changes_the_user_and_does_not_hang)
+{
+    struct scene scene;
+    struct libspawn_err err;
+    char text[64] = "";
+    pthread_t thread;
+    int fds[2];
+
+    if (geteuid()) {
+        TEST_SKIP("only root may do this");
+    }
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_end, fds), 0);
+    scene_begin(&scene, "/usr/bin/id");
+    libspawn_plan_add_arg(&scene.plan, "-u");
+    libspawn_plan_set_user(&scene.plan, "1234", "4321");
+    libspawn_plan_set_namespaces(&scene.plan, LIBSPAWN_NAMESPACE_UTS);
+    assert_ok(libspawn__exec_prepare(&scene.exec, &scene.plan,
+                                     scene.output[1], -1, &err),
+              &err);
+    assert_ok(libspawn__exec_fork(&scene.exec, &scene.pid, &err), &err);
+    close(scene.output[1]);
+    release(&scene);
+    libspawn__fd_read_full(scene.output[0], text, sizeof text - 1);
+    ck_assert_str_eq(text, "1234\n");
+    ck_assert_int_eq(scene_end(&scene), 0);
+    close(fds[1]);
+    pthread_join(thread, NULL);
+    close(fds[0]);
 }
 
 TEST(exec_step_names__fit_into_the_message)

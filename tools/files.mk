@@ -15,7 +15,8 @@ SOURCES_spawn-watcher-xen := \
   $(SOURCES_spawn-watcher) \
   libspawn/store/xenstore.c \
   tools/spawn-watcher/xen.c
-LIBS_spawn-watcher-xen := -lxenstore
+LIBS_spawn-watcher-xen := -lxenstore -lxentoolcore
+LDFLAGS_spawn-watcher-xen := $(WATCHER_LDFLAGS)
 endif
 
 # Plays QEMU in tests: docs/man/test-device-model.1.

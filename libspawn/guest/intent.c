@@ -118,7 +118,7 @@ libspawn__intent_remove(struct libspawn_host *host, const char *uuid)
     AUTO_FREE char *path = libspawn__path_create(uuid);
 
     if (path) {
-        libspawn__store_remove(host->store, NULL, path, NULL);
+        libspawn__store_discard(host->store, NULL, path, NULL);
     }
 }
 

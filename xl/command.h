@@ -77,6 +77,9 @@ int xl__usage_error(struct xl *xl, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void xl__print_usage(const struct xl__command *command, bool to_stderr);
 
+/* For a person who waits: a line on stderr, on a terminal or with -v. */
+void xl__say_progress(const struct xl *xl, const char *what);
+
 /* Options as getopt_long takes them; an unknown one is a usage error.
  * Returns the option, -1 at the end, or '?' after a message.  `-h` and
  * `--help` are dealt with: they return 'h' after printing. */

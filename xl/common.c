@@ -109,6 +109,14 @@ xl__next_option(struct xl *xl, int argc, char *argv[],
     return option;
 }
 
+void
+xl__say_progress(const struct xl *xl, const char *what)
+{
+    if (!xl->is_quiet && (xl->verbose || isatty(STDERR_FILENO))) {
+        fprintf(stderr, "xl: %s\n", what);
+    }
+}
+
 /* Only for people, once, and only when it takes longer than a second. */
 static int
 on_waiting(void *user, int64_t waited_ms)
@@ -116,9 +124,8 @@ on_waiting(void *user, int64_t waited_ms)
     enum { PATIENCE_MS = 1000 };
     struct xl *xl = user;
 
-    if (waited_ms >= PATIENCE_MS && !xl->has_said_waiting && !xl->is_quiet &&
-        (xl->verbose || isatty(STDERR_FILENO))) {
-        fputs("xl: waiting for another xl\n", stderr);
+    if (waited_ms >= PATIENCE_MS && !xl->has_said_waiting) {
+        xl__say_progress(xl, "waiting for another xl");
         xl->has_said_waiting = true;
     }
     return xl->is_interrupted && xl->is_interrupted(xl->user);

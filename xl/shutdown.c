@@ -78,6 +78,7 @@ wait_until_off(struct xl *xl, uint32_t domid, uint64_t timeout_s)
     rc = libspawn__guest_wait_start(&outcome.wait, xl->host, domid, on_done,
                                     &err);
     if (!rc) {
+        xl__say_progress(xl, "waiting for the guest to power off");
         rc = run_loop(xl, &outcome, timeout_s, &err);
         libspawn__guest_wait_abort(&outcome.wait);
     }

@@ -289,39 +289,55 @@ TEST_TIMEOUT(xl_create_on_xen__second_guest_of_that_name_is_refused, LONG_S)
     assert_nothing_left();
 }
 
+/* Starts xl -v in the background; *messages_r is the end of a pipe. */
+static pid_t
+start_ours(char *const args[], int *messages_r)
+{
+    AUTO_FREE char *xl = path_of("xl");
+    char verbose[] = "-v";
+    char *argv[8] = { xl, verbose };
+    posix_spawn_file_actions_t actions;
+    size_t i;
+    int fds[2];
+    pid_t pid;
+
+    for (i = 0; args[i]; i++) {
+        argv[i + 2] = args[i];
+    }
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
+    ck_assert_int_eq(posix_spawn(&pid, xl, &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(fds[1]);
+    *messages_r = fds[0];
+    return pid;
+}
+
 /* Kills xl as soon as it has announced the step 'step'. */
 static void
 kill_in_step(const char *step)
 {
-    AUTO_FREE char *xl = path_of("xl");
-    char verbose[] = "-v";
     char create[] = "create";
     char config[] = "hello.cfg";
-    char *argv[] = { xl, verbose, create, config, NULL };
-    posix_spawn_file_actions_t actions;
-    int fds[2];
-    pid_t pid;
+    int messages;
+    pid_t pid = start_ours((char *[]){ create, config, NULL }, &messages);
 
-    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
-    ck_assert_int_eq(
-        posix_spawn(&pid, xl, &actions, NULL, argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(fds[1]);
-    assert_reads(fds[0], step);
+    assert_reads(messages, step);
     kill(pid, SIGKILL); /* our unreaped child */
     waitpid(pid, NULL, 0);
-    close(fds[0]);
+    close(messages);
 }
 
 TEST_TIMEOUT(xl_killed_on_xen__next_command_removes_what_it_left, LONG_S)
 {
     static const char *const steps[] = {
         "making the domain",
-        "loading its firmware",
+        "making its directories",
         "starting the device model",
-        "unpausing",
+        "loading its firmware",
+        "waiting for the device model",
+        "announcing its consoles",
     };
     size_t i;
 
@@ -332,6 +348,28 @@ TEST_TIMEOUT(xl_killed_on_xen__next_command_removes_what_it_left, LONG_S)
         assert_nothing_left();
     }
     harness_wait_children(LONG_S * 1000);
+}
+
+/* By the special watch @releaseDomain: whoever ended it. */
+TEST_TIMEOUT(xl_shutdown_wait_on_xen__hears_that_the_stock_xl_destroyed_it,
+             LONG_S)
+{
+    char shutdown[] = "shutdown";
+    char options[] = "-wF";
+    char name[] = "hello";
+    int messages;
+    int status;
+    pid_t pid;
+
+    write_config();
+    EXPECT(0, OURS("create", "hello.cfg"));
+    pid = start_ours((char *[]){ shutdown, options, name, NULL }, &messages);
+    assert_reads(messages, "waiting for the guest");
+    EXPECT(0, harness_run(STOCK_XL, "destroy", "hello"));
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    close(messages);
+    assert_nothing_left();
 }
 
 static const char *

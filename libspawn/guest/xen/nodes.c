@@ -51,6 +51,15 @@ name_dirs(struct libspawn__tree *tree, struct dirs *dirs)
     return !tree->rc;
 }
 
+/* In place of whatever there was. */
+static void
+renew(struct libspawn__tree *tree, const char *dir,
+      enum libspawn__tree_right right)
+{
+    libspawn__tree_discard(tree, dir, NULL);
+    libspawn__tree_make(tree, dir, NULL, right);
+}
+
 const char *
 libspawn__xen_nodes_type_word(enum libspawn_guest_type type)
 {
@@ -88,11 +97,14 @@ static const struct {
 
 static void
 write_basics(struct libspawn__tree *tree,
-             const struct libspawn__xen_guest *guest, const char *dir)
+             const struct libspawn__xen_guest *guest, const struct dirs *dirs)
 {
+    const char *dir = dirs->domain;
     bool is_hvm = guest->type == LIBSPAWN_GUEST_TYPE_HVM;
     size_t i;
 
+    libspawn__tree_put(tree, dir, "vm", dirs->vm);
+    libspawn__tree_printf(tree, dir, "domid", "%" PRIu32, guest->domid);
     for (i = 0; i < ARRAY_SIZE(guests_own); i++) {
         if (is_hvm || !guests_own[i].is_hvm_only) {
             libspawn__tree_make(tree, dir, guests_own[i].name,
@@ -157,6 +169,9 @@ write_vm(struct libspawn__tree *tree, const struct libspawn__xen_guest *guest,
     struct timespec now = { 0 };
 
     clock_gettime(CLOCK_REALTIME, &now);
+    renew(tree, dir, LIBSPAWN__TREE_READABLE);
+    libspawn__tree_put(tree, dir, "uuid", guest->uuid);
+    libspawn__tree_put(tree, dir, "name", guest->config->name);
     libspawn__tree_printf(tree, dir, "start_time", "%jd.%02ld",
                           (intmax_t)now.tv_sec, now.tv_nsec / 10000000);
     if (is_hvm) {
@@ -313,39 +328,22 @@ name_guest_dirs(struct libspawn__tree *tree,
     return !tree->rc;
 }
 
-static void
-renew(struct libspawn__tree *tree, const char *dir,
-      enum libspawn__tree_right right)
-{
-    libspawn__tree_discard(tree, dir, NULL);
-    libspawn__tree_make(tree, dir, NULL, right);
-}
-
 /* What the device model's watcher writes into is made here too: two that make
  * nodes in one directory at a time conflict, and a transaction runs again. */
 static void
 make_all(struct libspawn__tree *tree, const void *user)
 {
     const struct libspawn__xen_guest *guest = user;
-    const char *name = guest->config->name;
     AUTO(dirs_dispose) struct dirs dirs = { 0 };
 
     if (!name_guest_dirs(tree, guest, &dirs)) {
         return;
     }
     renew(tree, dirs.domain, LIBSPAWN__TREE_READABLE);
-    libspawn__tree_put(tree, dirs.domain, "vm", dirs.vm);
-    libspawn__tree_put(tree, dirs.domain, "name", name);
-    libspawn__tree_printf(tree, dirs.domain, "domid", "%" PRIu32,
-                          guest->domid);
+    libspawn__tree_put(tree, dirs.domain, "name", guest->config->name);
     libspawn__tree_put(tree, dirs.domain, "image", "");
-    renew(tree, dirs.vm, LIBSPAWN__TREE_READABLE);
-    libspawn__tree_put(tree, dirs.vm, "uuid", guest->uuid);
-    libspawn__tree_put(tree, dirs.vm, "name", name);
     renew(tree, dirs.own, LIBSPAWN__TREE_PRIVATE);
     libspawn__tree_put(tree, dirs.own, "libspawn", "");
-    renew(tree, dirs.dm, LIBSPAWN__TREE_PRIVATE);
-    remove_backends(tree);
 }
 
 int
@@ -365,13 +363,15 @@ write_all(struct libspawn__tree *tree, const void *user)
     if (!name_guest_dirs(tree, guest, &dirs)) {
         return;
     }
-    write_basics(tree, guest, dirs.domain);
+    write_basics(tree, guest, &dirs);
     write_resources(tree, guest, dirs.domain);
     if (guest->type == LIBSPAWN_GUEST_TYPE_HVM) {
         write_platform(tree, guest, dirs.domain);
     }
     write_vm(tree, guest, dirs.vm);
     write_own(tree, guest, dirs.own);
+    renew(tree, dirs.dm, LIBSPAWN__TREE_PRIVATE);
+    remove_backends(tree);
     write_devices(tree, guest, dirs.vm);
 }
 

@@ -7,17 +7,17 @@
  *   /libxl/D             what only the toolstack sees, and trusts
  *   /local/domain/0/device-model/D, /local/domain/0/backend/KIND/D
  *
- * The directories come first, so that a device model that is being started
- * can be recorded in them; the rest at once, in one transaction, its devices
- * included.
+ * The first directories come before, so that a device model that is being
+ * started can be recorded in them; the rest at once, in one transaction, its
+ * devices included.
  */
 #ifndef LIBSPAWN_GUEST_XEN_NODES_H
 #define LIBSPAWN_GUEST_XEN_NODES_H
 
 #include "guest/xen/guest.h"
 
-/* Makes the directories of a guest, with its names in them, in place of
- * whatever there was of its domain. */
+/* Makes the first directories of a guest, in place of whatever there was of
+ * its domain: its name, and where its device model is recorded. */
 int libspawn__xen_nodes_make(struct libspawn__xen *xen,
                              const struct libspawn__xen_guest *guest,
                              struct libspawn_err *err);

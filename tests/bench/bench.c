@@ -66,78 +66,151 @@ bench_time_program(char *const argv[], int expected_exit)
 /* ---- Statistics -------------------------------------------------------- */
 
 static int
-compare_times(const void *a, const void *b)
+compare_values(const void *a, const void *b)
 {
-    int64_t left = *(const int64_t *)a;
-    int64_t right = *(const int64_t *)b;
+    double left = *(const double *)a;
+    double right = *(const double *)b;
 
     return (left > right) - (left < right);
 }
 
-static double
-median_ms(int64_t *times, unsigned int n)
+double
+bench_median(double *values, unsigned int n)
 {
-    qsort(times, n, sizeof *times, compare_times);
-    return (double)(times[(n - 1) / 2] + times[n / 2]) / 2 / 1e6;
+    qsort(values, n, sizeof *values, compare_values);
+    return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}
+
+/* ---- Rows -------------------------------------------------------------- */
+
+static const char *
+unit_of(const struct bench_pair *pair)
+{
+    return pair->unit ? pair->unit : "ms";
 }
 
 static const char *
 verdict(const struct bench_pair *pair, double ours, double other)
 {
-    double value = pair->kind == BENCH_RATIO_AT_MOST ? ours / other
-                                                     : ours - other;
+    bool is_met = true;
 
-    if (pair->kind == BENCH_NO_BAR) {
+    switch (pair->kind) {
+    case BENCH_RATIO_AT_MOST:
+        is_met = ours <= pair->bar * other;
+        break;
+    case BENCH_RATIO_AT_LEAST:
+        is_met = ours >= pair->bar * other;
+        break;
+    case BENCH_DIFFERENCE_AT_MOST:
+        is_met = ours - other <= pair->bar;
+        break;
+    case BENCH_VALUE_AT_MOST:
+        is_met = ours <= pair->bar;
+        break;
+    case BENCH_NO_BAR:
         return "";
     }
-    return value <= pair->bar ? "met" : "MISSED";
+    return is_met ? "met" : "MISSED";
 }
 
 static void
-report(const struct bench_pair *pair, unsigned int n_runs, double ours,
-       double other)
+print_bar(const struct bench_pair *pair, char *bar, size_t size)
 {
-    char bar[32] = "-";
-    const char *result = verdict(pair, ours, other);
+    static const struct {
+        const char *sign;
+        bool is_ratio;
+    } forms[] = {
+        [BENCH_RATIO_AT_MOST] = { "<= ", true },
+        [BENCH_RATIO_AT_LEAST] = { ">= ", true },
+        [BENCH_DIFFERENCE_AT_MOST] = { "<= +", false },
+        [BENCH_VALUE_AT_MOST] = { "<= ", false },
+    };
 
-    if (pair->kind == BENCH_RATIO_AT_MOST) {
-        snprintf(bar, sizeof bar, "<= %.2f x", pair->bar);
-    } else if (pair->kind == BENCH_DIFFERENCE_AT_MOST) {
-        snprintf(bar, sizeof bar, "<= +%.0f ms", pair->bar);
+    if (pair->kind == BENCH_NO_BAR) {
+        snprintf(bar, size, "-");
+        return;
     }
-    printf("%-38s %10.2f %10.2f %8.2f %+9.2f  %-12s %s\n", pair->name, ours,
-           other, ours / other, ours - other, bar, result);
+    snprintf(bar, size, "%s%.4g %s", forms[pair->kind].sign, pair->bar,
+             forms[pair->kind].is_ratio ? "x" : unit_of(pair));
+}
+
+static void
+put_row(const struct bench_pair *pair, unsigned int n_runs, double ours,
+        double other, const char *bar, const char *result)
+{
     libspawn__json_begin_object(writer, NULL);
     libspawn__json_put_string(writer, "name", pair->name);
     libspawn__json_put_string(writer, "ours", pair->ours);
-    libspawn__json_put_string(writer, "other", pair->other);
+    libspawn__json_put_string(writer, "unit", unit_of(pair));
     libspawn__json_put_integer(writer, "runs", n_runs);
-    libspawn__json_put_double(writer, "ours_ms", ours);
-    libspawn__json_put_double(writer, "other_ms", other);
-    libspawn__json_put_double(writer, "ratio", ours / other);
+    libspawn__json_put_double(writer, "ours_value", ours);
+    if (pair->other) {
+        libspawn__json_put_string(writer, "other", pair->other);
+        libspawn__json_put_double(writer, "other_value", other);
+    }
+    if (pair->other && other > 0) {
+        libspawn__json_put_double(writer, "ratio", ours / other);
+    }
     libspawn__json_put_string(writer, "bar", bar);
     libspawn__json_put_string(writer, "result", result);
+    libspawn__json_end_object(writer);
+}
+
+void
+bench_report(const struct bench_pair *pair, unsigned int n_runs, double ours,
+             double other)
+{
+    const char *result = verdict(pair, ours, other);
+    char bar[32];
+
+    print_bar(pair, bar, sizeof bar);
+    printf("%-46s %9.3f ", pair->name, ours);
+    if (pair->other) {
+        printf("%9.3f %-3s ", other, unit_of(pair));
+    } else {
+        printf("%9s %-3s ", "-", unit_of(pair));
+    }
+    if (pair->other && other > 0) {
+        printf("%8.3f %+9.3f", ours / other, ours - other);
+    } else {
+        printf("%8s %9s", "-", "-");
+    }
+    printf("  %-12s %s\n", bar, result);
+    put_row(pair, n_runs, ours, other, bar, result);
+}
+
+void
+bench_skip(const char *name, const char *reason)
+{
+    printf("%-46s %s\n", name, reason);
+    libspawn__json_begin_object(writer, NULL);
+    libspawn__json_put_string(writer, "name", name);
+    libspawn__json_put_string(writer, "skipped", reason);
     libspawn__json_end_object(writer);
 }
 
 int
 bench_run_pair(const struct bench_pair *pair, unsigned int n_runs)
 {
-    int64_t ours[BENCH_RUNS_MAX];
-    int64_t other[BENCH_RUNS_MAX];
+    double ours[BENCH_RUNS_MAX];
+    double other[BENCH_RUNS_MAX];
     unsigned int i;
 
     if (pair->run_ours(pair->user) < 0 || pair->run_other(pair->user) < 0) {
         return -1;
     }
     for (i = 0; i < n_runs; i++) {
-        ours[i] = pair->run_ours(pair->user);
-        other[i] = pair->run_other(pair->user);
-        if (ours[i] < 0 || other[i] < 0) {
+        int64_t our_time = pair->run_ours(pair->user);
+        int64_t other_time = pair->run_other(pair->user);
+
+        if (our_time < 0 || other_time < 0) {
             return -1;
         }
+        ours[i] = (double)our_time / 1e6;
+        other[i] = (double)other_time / 1e6;
     }
-    report(pair, n_runs, median_ms(ours, n_runs), median_ms(other, n_runs));
+    bench_report(pair, n_runs, bench_median(ours, n_runs),
+                 bench_median(other, n_runs));
     return 0;
 }
 
@@ -145,8 +218,8 @@ void
 bench_begin(const char *title)
 {
     printf("%s\n", title);
-    printf("%-38s %10s %10s %8s %9s  %-12s\n", "(medians, ms)", "ours",
-           "other", "ratio", "diff", "bar");
+    printf("%-46s %9s %9s %3s %8s %9s  %-12s\n", "(medians)", "ours", "other",
+           "", "ratio", "diff", "bar");
     setvbuf(stdout, NULL, _IOLBF, 0);
     writer = libspawn__json_writer_new(true);
     libspawn__json_begin_array(writer, NULL);

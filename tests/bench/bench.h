@@ -19,23 +19,37 @@ typedef int64_t bench_fn(void *user);
 
 enum bench_bar {
     BENCH_RATIO_AT_MOST,      /* median of ours / median of the other */
-    BENCH_DIFFERENCE_AT_MOST, /* in ms */
+    BENCH_RATIO_AT_LEAST,     /* the same, where more is better */
+    BENCH_DIFFERENCE_AT_MOST, /* ours - the other */
+    BENCH_VALUE_AT_MOST,      /* ours, whatever the other has */
     BENCH_NO_BAR
 };
 
 struct bench_pair {
     const char *name;  /* "xl create, to running" */
     const char *ours;  /* what the first column is */
-    const char *other; /* what it is compared with */
+    const char *other; /* what it is compared with; NULL: with nothing */
     bench_fn *run_ours;
     bench_fn *run_other;
     void *user;
     enum bench_bar kind;
     double bar;
+    const char *unit; /* NULL: "ms" */
 };
 
 /* Runs a pair 'n_runs' times after one warm-up and prints its row. */
 int bench_run_pair(const struct bench_pair *pair, unsigned int n_runs);
+
+/* Prints the row of a pair that was measured in another way; the functions of
+ * the pair are not called. */
+void bench_report(const struct bench_pair *pair, unsigned int n_runs,
+                  double ours, double other);
+
+/* Prints why there is no such row. */
+void bench_skip(const char *name, const char *reason);
+
+/* Sorts the values. */
+double bench_median(double *values, unsigned int n);
 
 /* The table's head, and the JSON file at the end of all. */
 void bench_begin(const char *title);

@@ -1,19 +1,16 @@
 /*
- * A caller of a given size: for each byte on its standard input it starts a
- * child with libspawn and writes how long that took, in nanoseconds, from the
- * call to "exec succeeded, record written".  The first answer comes unasked,
- * once the memory is resident.
+ * A caller of a given size.  For each byte on its standard input it starts a
+ * child, with libspawn for 's' and by a double fork for 'f', and writes how
+ * long that took, in nanoseconds; -1 when it failed.  The first answer comes
+ * unasked, once the memory is resident.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/str.h"
-#include "include/libspawn.h"
-#include "tests/bench/bench.h"
+#include "tests/bench/bench_child.h"
 
 /* Small pages: the worst case for a fork, which copies their tables. */
 static int
@@ -30,62 +27,34 @@ fill_memory(size_t size)
     return 0;
 }
 
-static void
-end_child(struct libspawn_ctx *ctx, struct libspawn_child *child)
-{
-    libspawn_child_stop(child);
-    while (!libspawn_child_check(child, NULL)) {
-        libspawn_ctx_wait(ctx, -1, NULL);
-    }
-    libspawn_child_free(child);
-}
-
 static int64_t
 start_once(struct libspawn_ctx *ctx, const struct libspawn_plan *plan)
 {
     struct libspawn_child *child;
-    struct libspawn_err err;
-    int64_t begin = bench_now_ns();
-    int64_t end;
+    int64_t time = bench_child_start(ctx, plan, NULL, NULL, &child);
 
-    if (libspawn_child_start(ctx, plan, NULL, NULL, &child, &err)) {
-        fprintf(stderr, "bench: %s\n", err.text);
-        return -1;
+    if (time >= 0) {
+        bench_child_end(ctx, child);
     }
-    while (!libspawn_child_pid(child) && !libspawn_child_check(child, NULL)) {
-        libspawn_ctx_wait(ctx, -1, NULL);
-    }
-    end = bench_now_ns();
-    end_child(ctx, child);
-    return end - begin;
+    return time;
 }
 
 int
 main(int argc, char *argv[])
 {
-    struct libspawn_plan *plan = libspawn_plan_new();
-    struct libspawn_ctx_options options = { .watcher_path = NULL };
+    struct libspawn_plan *plan = bench_plan_new();
     struct libspawn_ctx *ctx;
-    char watcher[4096];
     int64_t time = 0;
     char byte;
 
-    if (argc != 3) {
-        return 2;
-    }
-    snprintf(watcher, sizeof watcher, "%s/spawn-watcher", argv[2]);
-    options.watcher_path = watcher;
-    libspawn_plan_set_program(plan, "/bin/sleep");
-    libspawn_plan_add_arg(plan, "sleep");
-    libspawn_plan_add_arg(plan, "1000");
-    libspawn_plan_set_record(plan, "dir:state/store", "/bench/record");
-    if (fill_memory((size_t)strtoul(argv[1], NULL, 10) << 20) ||
-        libspawn_ctx_new(&options, &ctx, NULL)) {
+    if (argc != 3 ||
+        fill_memory((size_t)strtoul(argv[1], NULL, 10) << 20) ||
+        !(ctx = bench_ctx_new(argv[2]))) {
         return 1;
     }
     while (!libspawn__fd_write_full(1, &time, sizeof time) &&
            read(0, &byte, 1) == 1) {
-        time = start_once(ctx, plan);
+        time = byte == 'f' ? bench_double_fork() : start_once(ctx, plan);
     }
     libspawn_ctx_free(ctx);
     libspawn_plan_free(plan);

@@ -1,11 +1,10 @@
 /*
- * Speed without Xen: what xl and the library cost over the bare programs.
+ * Speed without Xen: what xl costs over the bare programs.
  *
  *   create  `xl create` of a real QEMU guest, against the same QEMU command
  *           line by hand, up to the answer to qmp_capabilities
  *   fail    `xl create` whose device model exits at once, against that
  *           program alone
- *   caller  a start from a caller of 4 GiB, against one of 10 MiB
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -207,98 +205,6 @@ fail_bare(void *user)
     return bench_time_program(argv, 1);
 }
 
-/* ---- caller ------------------------------------------------------------ */
-
-/* Two of these run side by side, so that neither waits for the other to
- * change its size. */
-struct caller {
-    pid_t pid;
-    int fd;
-};
-
-static int
-start_caller(const struct setting *s, const char *mib, struct caller *caller)
-{
-    AUTO_FREE char *path =
-        libspawn__str_format("%s/../bench/bench-caller", s->bin);
-    AUTO_FREE char *size = strdup(mib);
-    char *argv[] = { path, size, s->bin, NULL };
-    posix_spawn_file_actions_t actions;
-    int64_t ready;
-    int fds[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
-        return -1;
-    }
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fds[1], 0);
-    posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
-    if (posix_spawn(&caller->pid, path, &actions, NULL, argv, environ)) {
-        return -1;
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    close(fds[1]);
-    caller->fd = fds[0];
-    return read(caller->fd, &ready, sizeof ready) == sizeof ready ? 0 : -1;
-}
-
-static void
-end_caller(struct caller *caller)
-{
-    close(caller->fd);
-    waitpid(caller->pid, NULL, 0);
-}
-
-static int64_t
-start_in(const struct caller *caller)
-{
-    int64_t time = -1;
-
-    if (write(caller->fd, "", 1) != 1 ||
-        read(caller->fd, &time, sizeof time) != (ssize_t)sizeof time) {
-        return -1;
-    }
-    return time;
-}
-
-static int64_t
-start_in_big(void *user)
-{
-    return start_in(&((struct caller *)user)[1]);
-}
-
-static int64_t
-start_in_small(void *user)
-{
-    return start_in(&((struct caller *)user)[0]);
-}
-
-static int
-compare_callers(const struct setting *s)
-{
-    struct caller callers[2];
-    const struct bench_pair pair = {
-        .name = "start from a caller of 4 GiB / 10 MiB",
-        .ours = "libspawn_child_start, caller of 4 GiB",
-        .other = "libspawn_child_start, caller of 10 MiB",
-        .run_ours = start_in_big,
-        .run_other = start_in_small,
-        .user = callers,
-        .kind = BENCH_RATIO_AT_MOST,
-        .bar = 1.1,
-    };
-    int rc;
-
-    if (start_caller(s, "10", &callers[0]) < 0 ||
-        start_caller(s, "4096", &callers[1]) < 0) {
-        return -1;
-    }
-    rc = bench_run_pair(&pair, 200);
-    end_caller(&callers[0]);
-    end_caller(&callers[1]);
-    return rc;
-}
-
 /* ---- All --------------------------------------------------------------- */
 
 static int
@@ -326,7 +232,7 @@ run_all(struct setting *s)
     };
 
     return learn_arguments(s) || bench_run_pair(&create, 30) ||
-                   bench_run_pair(&fail, 100) || compare_callers(s)
+                   bench_run_pair(&fail, 100)
                ? -1
                : 0;
 }

@@ -2,7 +2,8 @@
  * Speed and size of the library, against bare system calls and its peers:
  *
  *   start     from the call to the child in exec and its record written,
- *             against a bare posix_spawn(3), and against conmon
+ *             against a bare posix_spawn(3), and against conmon; and when
+ *             the watcher was prepared
  *   callers   the same from callers of 10 MiB to 4 GiB, and a double fork
  *   death     from a child's death to the callback of its caller
  *   watchers  what 100 of them need in memory and in wake-ups
@@ -11,6 +12,7 @@
 #include "tests/bench/bench_lib.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -83,6 +85,21 @@ start_bare(void *user)
     return time;
 }
 
+/* A caller that had something else to do before it starts a child. */
+static int64_t
+start_prepared(void *user)
+{
+    struct bench_lib *lib = user;
+    struct libspawn_err err;
+
+    if (libspawn_ctx_prepare(lib->ctx, NULL, "bench", &err)) {
+        fprintf(stderr, "bench: %s\n", err.text);
+        return -1;
+    }
+    poll(NULL, 0, 5);
+    return bench_lib_start_once(lib);
+}
+
 static int
 compare_start(struct bench_lib *lib)
 {
@@ -97,7 +114,18 @@ compare_start(struct bench_lib *lib)
         .bar = 6,
     };
 
-    return bench_run_pair(&pair, 300);
+    const struct bench_pair prepared = {
+        .name = "start, watcher prepared",
+        .ours = "libspawn_child_start after libspawn_ctx_prepare",
+        .other = "libspawn_child_start alone",
+        .run_ours = start_prepared,
+        .run_other = bench_lib_start_once,
+        .user = lib,
+        .kind = BENCH_NO_BAR,
+    };
+
+    return bench_run_pair(&pair, 300) || bench_run_pair(&prepared, 100) ? -1
+                                                                        : 0;
 }
 
 /* ---- Death ------------------------------------------------------------- */
@@ -205,7 +233,7 @@ int
 main(int argc, char *argv[])
 {
     struct bench_lib lib = { .bin = argc > 2 ? argv[1] : NULL };
-    char dir[] = "/tmp/bench-XXXXXX";
+    char dir[] = "/dev/shm/bench-XXXXXX"; /* in memory, as /run is */
     size_t i;
     int rc = 0;
 

@@ -1,12 +1,20 @@
 #include "base/fd.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/str.h"
 #include "base/util.h"
+
+/* linux/close_range.h; glibc 2.36 has it, older headers do not. */
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
 
 ssize_t
 libspawn__fd_read_full(int fd, void *buffer, size_t size)
@@ -59,6 +67,87 @@ libspawn__fd_set_nonblocking(int fd, bool nonblocking,
                                     "setting flags of descriptor %d", fd);
     }
     return 0;
+}
+
+/* ---- All descriptors --------------------------------------------------- */
+
+/* -1 for what is no number: "." and "..". */
+static int
+parse_fd(const char *name)
+{
+    int fd = 0;
+
+    for (; *name; name++) {
+        if (*name < '0' || *name > '9') {
+            return -1;
+        }
+        fd = fd * 10 + (*name - '0');
+    }
+    return fd;
+}
+
+static void
+apply_to_fd(int fd, bool closes)
+{
+    if (closes) {
+        close(fd);
+    } else {
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+}
+
+/* As readdir(3) does, which needs memory: that may be locked after a fork. */
+static int
+apply_to_open_fds(int first, bool closes)
+{
+    char entries[2048] __attribute__((aligned(__alignof__(struct dirent64))));
+    int dir_fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool has_closed = true;
+    long n = 0;
+
+    if (dir_fd < 0) {
+        return -1;
+    }
+    /* Once more after each round that closed some: what is closed while the
+     * directory is read may hide another. */
+    while (has_closed) {
+        has_closed = false;
+        lseek(dir_fd, 0, SEEK_SET);
+        while ((n = syscall(SYS_getdents64, dir_fd, entries,
+                            sizeof entries)) > 0) {
+            const struct dirent64 *entry;
+            long at;
+
+            for (at = 0; at < n; at += entry->d_reclen) {
+                int fd;
+
+                entry = (const void *)(entries + at);
+                fd = parse_fd(entry->d_name);
+                if (fd >= first && fd != dir_fd) {
+                    apply_to_fd(fd, closes);
+                    has_closed = closes;
+                }
+            }
+        }
+    }
+    close(dir_fd);
+    return n < 0 ? -1 : 0;
+}
+
+int
+libspawn__fd_close_from(int first)
+{
+    return syscall(SYS_close_range, first, UINT_MAX, 0) < 0
+               ? apply_to_open_fds(first, true)
+               : 0;
+}
+
+int
+libspawn__fd_cloexec_from(int first)
+{
+    return syscall(SYS_close_range, first, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0
+               ? apply_to_open_fds(first, false)
+               : 0;
 }
 
 int

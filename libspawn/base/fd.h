@@ -21,6 +21,12 @@ int libspawn__fd_write_full(int fd, const void *bytes, size_t size);
 int libspawn__fd_set_nonblocking(int fd, bool nonblocking,
                                  struct libspawn_err *err);
 
+/* Closes every descriptor from 'first' on, or marks them close-on-exec: by
+ * close_range(2), or without it one after the other.  Async-signal-safe; 0 or
+ * -1 and errno. */
+int libspawn__fd_close_from(int first);
+int libspawn__fd_cloexec_from(int first);
+
 /* The content of a regular file of at most 'max_size' bytes as a new string
  * (NUL added, not counted in *size_r, which may be NULL).  A larger file is
  * LIBSPAWN_ERR_LIMIT, a directory LIBSPAWN_ERR_INVALID. */

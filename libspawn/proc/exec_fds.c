@@ -4,16 +4,10 @@
 #include "proc/exec_steps.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/util.h"
-
-/* linux/close_range.h; glibc 2.36 has it, older headers do not. */
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1U << 2)
-#endif
 
 /* One move of a descriptor: 'from' is above all targets by then. */
 struct move {
@@ -90,7 +84,7 @@ libspawn__exec_move_fds(struct libspawn__exec *exec)
         move_up(&exec->result_fds[1], base) < 0) {
         return -1;
     }
-    if (syscall(SYS_close_range, 0, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0) {
+    if (libspawn__fd_cloexec_from(0) < 0) {
         return -1;
     }
     for (i = 0; i < n_moves; i++) {

@@ -32,15 +32,63 @@
 /* Of a node, or of a file in one. */
 enum { FILE_PATH_SIZE = LIBSPAWN__STORE_PATH_MAX + sizeof "/.value" };
 
+/* With O_PATH a symbolic link is opened itself. */
+static int
+open_no_link(int dir_fd, const char *name, int flags)
+{
+    AUTO_FD int fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (fd >= 0 && flags & O_PATH && !fstat(fd, &st) && S_ISLNK(st.st_mode)) {
+        errno = ELOOP;
+        return -1;
+    }
+    return TAKE_FD(fd);
+}
+
+/* One name after the other.  "." and ".." are no names of nodes. */
+static int
+open_by_steps(int root_fd, const char *path, int flags)
+{
+    char copy[FILE_PATH_SIZE];
+    AUTO_FD int fd = -1;
+    char *name = copy;
+    char *slash;
+
+    if (strlen(path) >= sizeof copy) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(copy, path, strlen(path) + 1);
+    while ((slash = strchr(name, '/'))) {
+        int next;
+
+        *slash = '\0';
+        next = open_no_link(fd < 0 ? root_fd : fd, name,
+                            O_PATH | O_DIRECTORY);
+        if (next < 0) {
+            return -1;
+        }
+        libspawn__auto_close(&fd);
+        fd = next;
+        name = slash + 1;
+    }
+    return open_no_link(fd < 0 ? root_fd : fd, name, flags);
+}
+
 int
 libspawn__dir_node_open(const struct libspawn__dir *dir, const char *path,
                         int flags)
 {
     struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC),
                             .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+    const char *below = path[1] ? path + 1 : ".";
+    int fd = (int)syscall(SYS_openat2, dir->root_fd, below, &how, sizeof how);
 
-    return (int)syscall(SYS_openat2, dir->root_fd, path[1] ? path + 1 : ".",
-                        &how, sizeof how);
+    /* Before Linux 5.6, or behind a filter of system calls. */
+    return fd < 0 && (errno == ENOSYS || errno == EPERM || errno == EINVAL)
+               ? open_by_steps(dir->root_fd, below, flags)
+               : fd;
 }
 
 /* Removes the entry and all below it, as far as it goes: what cannot be

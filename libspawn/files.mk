@@ -30,6 +30,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/exec_limits.c \
   libspawn/proc/exec_place.c \
   libspawn/proc/exec_rights.c \
+  libspawn/proc/exec_spawn.c \
   libspawn/proc/lock.c \
   libspawn/proc/log.c \
   libspawn/proc/plan.c \

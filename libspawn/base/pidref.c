@@ -3,20 +3,27 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
 
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/util.h"
 
+/* How soon the end of a process is noticed that no pidfd tells. */
+enum { LOOK_MS = 20 };
+
 void
 libspawn__pidref_dispose(struct libspawn__pidref *ref)
 {
     libspawn__auto_close(&ref->fd);
     ref->fd = -1;
+    ref->is_by_number = false;
 }
 
 static int
@@ -43,7 +50,7 @@ read_boot_id(char boot_id[LIBSPAWN__BOOT_ID_SIZE], struct libspawn_err *err)
 /* The command name in /proc/PID/stat may hold blanks and parentheses; fields
  * are counted from the last closing one, behind which comes field 3. */
 static bool
-parse_start_time(const char *stat, uint64_t *start_time_r)
+parse_start_time(const char *stat, uint64_t *start_time_r, char *state_r)
 {
     enum {
         FIRST_FIELD = 3,
@@ -52,6 +59,9 @@ parse_start_time(const char *stat, uint64_t *start_time_r)
     const char *p = strrchr(stat, ')');
     int field;
 
+    if (!p || sscanf(p, ") %c", state_r) != 1) {
+        return false;
+    }
     for (field = FIRST_FIELD - 1; p && field < START_TIME_FIELD; field++) {
         p = strchr(p + 1, ' ');
     }
@@ -59,7 +69,8 @@ parse_start_time(const char *stat, uint64_t *start_time_r)
 }
 
 static int
-read_start_time(pid_t pid, uint64_t *start_time_r, struct libspawn_err *err)
+read_stat(pid_t pid, uint64_t *start_time_r, char *state_r,
+          struct libspawn_err *err)
 {
     char path[sizeof "/proc//stat" + 3 * sizeof pid];
     char stat[1024];
@@ -74,16 +85,137 @@ read_start_time(pid_t pid, uint64_t *start_time_r, struct libspawn_err *err)
         return libspawn__fail_errno(err, code, "looking for process %d",
                                     (int)pid);
     }
+    /* ESRCH when it was reaped since. */
     n = libspawn__fd_read_full(fd, stat, sizeof stat - 1);
     if (n < 0) {
         return libspawn__fail_errno(err, (int)-n, "reading '%s'", path);
     }
     stat[n] = '\0';
-    if (!parse_start_time(stat, start_time_r)) {
+    if (!parse_start_time(stat, start_time_r, state_r)) {
         return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
                               "'%s' holds no start time", path);
     }
     return 0;
+}
+
+static int
+read_start_time(pid_t pid, uint64_t *start_time_r, struct libspawn_err *err)
+{
+    char state;
+
+    return read_stat(pid, start_time_r, &state, err);
+}
+
+/* ---- Without pidfds ---------------------------------------------------- */
+
+static int
+open_pidfd(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+/* Linux 5.2 and older, or a filter of system calls that does not know it.  Our
+ * own number cannot be wrong, so that EINVAL for it is a refusal, too. */
+static bool
+lacks_pidfds(int sys_errno)
+{
+    int fd;
+
+    if (sys_errno != EINVAL) {
+        return sys_errno == ENOSYS || sys_errno == EPERM;
+    }
+    fd = open_pidfd(getpid());
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd < 0;
+}
+
+/* Nothing tells its end, so the descriptor becomes readable now and then. */
+static int
+pin_by_number(struct libspawn__pidref *ref, struct libspawn_err *err)
+{
+    const struct timespec look = { 0, LOOK_MS * 1000000 };
+    const struct itimerspec spec = { look, look };
+
+    ref->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (ref->fd < 0 || timerfd_settime(ref->fd, 0, &spec, NULL) < 0) {
+        return libspawn__fail_errno(err, errno, "watching process %d",
+                                    (int)ref->id.pid);
+    }
+    ref->is_by_number = true;
+    return read_start_time(ref->id.pid, &ref->id.start_time, err);
+}
+
+/* Whether its number is its own still: a zombie keeps it. */
+static bool
+has_number(const struct libspawn__pidref *ref)
+{
+    uint64_t start_time;
+
+    return !read_start_time(ref->id.pid, &start_time, NULL) &&
+           start_time == ref->id.start_time;
+}
+
+/* Also when there is no descriptor or memory left to look. */
+static bool
+lives_by_number(const struct libspawn__pidref *ref)
+{
+    uint64_t start_time;
+    char state;
+    int rc = read_stat(ref->id.pid, &start_time, &state, NULL);
+
+    return rc ? rc != LIBSPAWN_ERR_GONE
+              : start_time == ref->id.start_time && !strchr("ZXx", state);
+}
+
+static void
+drain_timer(const struct libspawn__pidref *ref)
+{
+    uint64_t n_expired;
+
+    while (read(ref->fd, &n_expired, sizeof n_expired) > 0) {
+    }
+}
+
+static int
+signal_by_number(const struct libspawn__pidref *ref, int signal,
+                 struct libspawn_err *err)
+{
+    bool is_there = libspawn__pidref_is_alive(ref) &&
+                    (!ref->is_by_number || has_number(ref));
+
+    if (!is_there || kill(ref->id.pid, signal) < 0) {
+        return libspawn__fail_errno(err, is_there ? errno : ESRCH,
+                                    "sending signal %d to process %d", signal,
+                                    (int)ref->id.pid);
+    }
+    return 0;
+}
+
+/* ---- References -------------------------------------------------------- */
+
+int
+libspawn__pidref_of_child(pid_t pid, struct libspawn__pidref *ref_r,
+                          struct libspawn_err *err)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = { .id.pid = pid };
+    int rc = 0;
+
+    ref.fd = open_pidfd(pid);
+    if (ref.fd < 0) {
+        int sys_errno = errno;
+
+        rc = lacks_pidfds(sys_errno)
+                 ? pin_by_number(&ref, err)
+                 : libspawn__fail_errno(err, sys_errno, "opening process %d",
+                                        (int)pid);
+    }
+    if (!rc) {
+        *ref_r = ref;
+        ref.fd = -1;
+    }
+    return rc;
 }
 
 int
@@ -91,16 +223,12 @@ libspawn__pidref_from_pid(pid_t pid, struct libspawn__pidref *ref_r,
                           struct libspawn_err *err)
 {
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
-    int rc;
+    int rc = libspawn__pidref_of_child(pid, &ref, err);
 
-    ref.id.pid = pid;
-    ref.fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (ref.fd < 0) {
-        return libspawn__fail_errno(err, errno, "opening process %d",
-                                    (int)pid);
-    }
-    rc = read_boot_id(ref.id.boot_id, err);
     if (!rc) {
+        rc = read_boot_id(ref.id.boot_id, err);
+    }
+    if (!rc && !ref.is_by_number) {
         rc = read_start_time(pid, &ref.id.start_time, err);
     }
     if (rc) {
@@ -151,8 +279,12 @@ libspawn__pidref_wait(const struct libspawn__pidref *ref, int timeout_ms,
                            : MAX(deadline - libspawn__clock_now_ms(), 0);
         int r = poll(&pollfd, 1, (int)left);
 
-        if (r > 0) {
+        if (ref->is_by_number && r >= 0 && !lives_by_number(ref)) {
             return 0;
+        } else if (r > 0 && !ref->is_by_number) {
+            return 0;
+        } else if (r > 0) {
+            drain_timer(ref);
         } else if (!r) {
             return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
                                   "process %d still lives after %d ms",
@@ -171,16 +303,53 @@ libspawn__pidref_is_alive(const struct libspawn__pidref *ref)
            libspawn__pidref_wait(ref, 0, NULL) == LIBSPAWN_ERR_TIMEOUT;
 }
 
+bool
+libspawn__pidref_has_ended(const struct libspawn__pidref *ref)
+{
+    if (ref->is_by_number) {
+        drain_timer(ref);
+        return !lives_by_number(ref);
+    }
+    return true;
+}
+
 int
 libspawn__pidref_signal(const struct libspawn__pidref *ref, int signal,
                         struct libspawn_err *err)
 {
+    if (ref->is_by_number) {
+        return signal_by_number(ref, signal, err);
+    }
     if (syscall(SYS_pidfd_send_signal, ref->fd, signal, NULL, 0) < 0) {
+        if (errno == ENOSYS || errno == EPERM || errno == EINVAL) {
+            return signal_by_number(ref, signal, err);
+        }
         return libspawn__fail_errno(err, errno,
                                     "sending signal %d to process %d", signal,
                                     (int)ref->id.pid);
     }
     return 0;
+}
+
+/* Linux 5.3 has pidfds, but only 5.4 waits for them.  What pidfd or start time
+ * says is still there was not reaped, and so has its number. */
+void
+libspawn__pidref_reap(const struct libspawn__pidref *ref)
+{
+    siginfo_t info;
+
+    if (ref->fd < 0) {
+        return;
+    }
+    if (ref->is_by_number) {
+        if (has_number(ref)) {
+            waitpid(ref->id.pid, NULL, WNOHANG);
+        }
+    } else if (waitid(P_PIDFD, (id_t)ref->fd, &info, WEXITED | WNOHANG) < 0 &&
+               errno != ECHILD &&
+               !syscall(SYS_pidfd_send_signal, ref->fd, 0, NULL, 0)) {
+        waitpid(ref->id.pid, NULL, WNOHANG);
+    }
 }
 
 int

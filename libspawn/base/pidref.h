@@ -9,6 +9,13 @@
  *    the identity names;
  *  - a signal goes through the pidfd and nowhere else.
  *
+ * Where the kernel refuses pidfds (before Linux 5.3, or a filter of system
+ * calls), the reference is by number: before each use the start time of
+ * whoever has the number now is compared, and a signal follows at once by
+ * kill(2).  Its race: the process ends, is reaped, and its number is given to
+ * another between these two calls.  Numbers go round first, so that needs as
+ * many starts of processes, in some microseconds, as there are numbers.
+ *
  * Sources: pidfd_open(2), pidfd_send_signal(2); proc(5), field 22 of
  * /proc/PID/stat, in clock ticks since boot.
  */
@@ -32,7 +39,8 @@ struct libspawn__identity {
 
 struct libspawn__pidref {
     struct libspawn__identity id;
-    int fd; /* the pidfd; -1: none */
+    int fd; /* the pidfd, or what becomes readable often; -1: none */
+    bool is_by_number; /* there is no pidfd, and 'fd' must not be passed on */
 };
 
 #define LIBSPAWN__PIDREF_INIT { .fd = -1 }
@@ -43,6 +51,11 @@ void libspawn__pidref_dispose(struct libspawn__pidref *ref);
 /* The process that has 'pid' now.  Only for a pid that cannot have been
  * recycled: our own, our unreaped child, the peer of a socket. */
 int libspawn__pidref_from_pid(pid_t pid, struct libspawn__pidref *ref_r,
+                              struct libspawn_err *err);
+
+/* The same for our unreaped child, to watch, signal and reap it: its identity
+ * is not complete. */
+int libspawn__pidref_of_child(pid_t pid, struct libspawn__pidref *ref_r,
                               struct libspawn_err *err);
 
 /* The process with exactly this identity; LIBSPAWN_ERR_GONE when it is not
@@ -58,6 +71,12 @@ bool libspawn__pidref_is_alive(const struct libspawn__pidref *ref);
  * LIBSPAWN_ERR_TIMEOUT when it still lives then. */
 int libspawn__pidref_wait(const struct libspawn__pidref *ref, int timeout_ms,
                           struct libspawn_err *err);
+
+/* For who polls 'fd', when it is readable: whether the process has ended. */
+bool libspawn__pidref_has_ended(const struct libspawn__pidref *ref);
+
+/* Reaps our child if it has ended.  No harm when somebody did before. */
+void libspawn__pidref_reap(const struct libspawn__pidref *ref);
 
 /* LIBSPAWN_ERR_GONE when the process has ended. */
 int libspawn__pidref_signal(const struct libspawn__pidref *ref, int signal,

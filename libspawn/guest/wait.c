@@ -84,8 +84,10 @@ on_watcher_end(struct libspawn__io *io, uint32_t events)
         CONTAINER_OF(io, struct libspawn__guest_wait, watcher_io);
 
     (void)events;
-    libspawn__io_remove(io);
-    look(wait);
+    if (libspawn__pidref_has_ended(&wait->watcher)) {
+        libspawn__io_remove(io);
+        look(wait);
+    }
 }
 
 /* Its watcher has not had the last word: what it writes down makes the next
@@ -106,9 +108,14 @@ settle(struct libspawn__guest_wait *wait)
 static void
 on_model_end(struct libspawn__io *io, uint32_t events)
 {
+    struct libspawn__guest_wait *wait =
+        CONTAINER_OF(io, struct libspawn__guest_wait, model_io);
+
     (void)events;
-    libspawn__io_remove(io);
-    settle(CONTAINER_OF(io, struct libspawn__guest_wait, model_io));
+    if (libspawn__pidref_has_ended(&wait->model)) {
+        libspawn__io_remove(io);
+        settle(wait);
+    }
 }
 
 static void

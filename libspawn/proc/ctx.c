@@ -1,17 +1,15 @@
 #include "proc/ctx.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/str.h"
 #include "proc/child.h"
+#include "proc/exec.h"
 #include "proc/protocol.h"
 #include "wire/stream.h"
 
@@ -41,13 +39,12 @@ static void
 reap_watcher(struct watcher *watcher)
 {
     const struct libspawn_ctx *ctx = watcher->ctx;
-    siginfo_t info;
     int status;
 
     if (ctx->has_hooks && ctx->hooks.waitpid) {
         ctx->hooks.waitpid(ctx->hooks.user, watcher->ref.id.pid, &status);
-    } else if (watcher->ref.fd >= 0) {
-        waitid(P_PIDFD, (id_t)watcher->ref.fd, &info, WEXITED | WNOHANG);
+    } else {
+        libspawn__pidref_reap(&watcher->ref);
     }
     forget_watcher(watcher);
 }
@@ -55,8 +52,12 @@ reap_watcher(struct watcher *watcher)
 static void
 on_watcher_end(struct libspawn__io *io, uint32_t events)
 {
+    struct watcher *watcher = CONTAINER_OF(io, struct watcher, io);
+
     (void)events;
-    reap_watcher(CONTAINER_OF(io, struct watcher, io));
+    if (libspawn__pidref_has_ended(&watcher->ref)) {
+        reap_watcher(watcher);
+    }
 }
 
 /* Everything that watching needs, before there is anything to watch: a child
@@ -89,12 +90,13 @@ new_watcher(struct libspawn_ctx *ctx, int fd, struct watcher **watcher_r,
 static int
 watch_watcher(struct watcher *watcher, pid_t pid, struct libspawn_err *err)
 {
+    int rc;
+
     libspawn__pidref_dispose(&watcher->ref);
     watcher->ref.id.pid = pid;
-    watcher->ref.fd = pidfd_open(pid, 0);
-    if (watcher->ref.fd < 0) {
-        return libspawn__fail_errno(err, errno, "watching process %d",
-                                    (int)pid);
+    rc = libspawn__pidref_of_child(pid, &watcher->ref, err);
+    if (rc) {
+        return rc;
     }
     return libspawn__io_add(watcher->ctx->loop, &watcher->io, watcher->ref.fd,
                             EPOLLIN, on_watcher_end, err);
@@ -217,6 +219,11 @@ spawn_process(const char *path, char *const argv[], char *const envp[], int fd,
         }
         if (!r) {
             r = posix_spawn(pid_r, path, &actions, &attributes, argv, envp);
+        }
+        if (r == EPERM || r == EINVAL) {
+            /* A filter of system calls that refuses clone3(2): glibc then
+             * goes on without it only after ENOSYS. */
+            r = libspawn__exec_spawn(path, argv, fd, pid_r);
         }
         posix_spawnattr_destroy(&attributes);
     }
@@ -357,10 +364,8 @@ drop_spare(struct libspawn_ctx *ctx)
         struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
 
         if (watcher->ref.id.pid == ctx->spare.pid) {
-            struct pollfd end = { .fd = watcher->ref.fd, .events = POLLIN };
-
             libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
-            poll(&end, 1, -1);
+            libspawn__pidref_wait(&watcher->ref, -1, NULL);
             reap_watcher(watcher);
             return;
         }

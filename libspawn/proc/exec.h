@@ -21,6 +21,7 @@
  *   exec_limits.c    limits and priorities
  *   exec_rights.c    user, groups, capabilities
  *   exec_landlock.c  paths
+ *   exec_spawn.c     the same in place of posix_spawn(3)
  *
  * The child calls the kernel directly where glibc would first look after its
  * threads: a fork by clone3(2) leaves it with a wrong idea of them.
@@ -125,6 +126,12 @@ void libspawn__exec_cancel(struct libspawn__exec *exec);
 /* Lets the child go on. */
 int libspawn__exec_release(struct libspawn__exec *exec,
                            struct libspawn_err *err);
+
+/* As posix_spawn(3) of a program with descriptor 'fd' as its 3, /dev/null as 0
+ * to 2, no others, no environment, and a session of its own; by fork(2), for
+ * where clone3(2) is refused.  Returns 0 or an errno. */
+int libspawn__exec_spawn(const char *path, char *const argv[], int fd,
+                         pid_t *pid_r);
 
 /* Once result_fds[0] is readable: 1 and the result when the child could not
  * exec; 0 at the end of file, which means that it did, or that it died. */

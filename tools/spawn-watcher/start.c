@@ -255,7 +255,8 @@ tell_held(struct watcher *w)
 
     message.u.held.pid = w->child.id.pid;
     message.u.held.start_time = w->child.id.start_time;
-    watcher_send(w, &message, LIBSPAWN__WATCHER_HELD, w->child.fd);
+    watcher_send(w, &message, LIBSPAWN__WATCHER_HELD,
+                 w->child.is_by_number ? -1 : w->child.fd);
 }
 
 int

@@ -116,6 +116,15 @@ EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_record += tests/flow/recycle.c
 EXTRA_SOURCES_test_spawn_death += tests/flow/kill_at.c
 
+# Every failure in turn: a part of them quickly, all with SWEEP=full.
+SWEEP_TESTS := \
+  test_sweep_kernel
+
+$(foreach t,$(SWEEP_TESTS),$(eval \
+  EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
+EXTRA_SOURCES_test_sweep_kernel += tests/flow/plan_story.c \
+  tests/flow/spawn_story.c
+
 # Runs of the programs, as a user would.
 CLI_TESTS := \
   test_xl_config \
@@ -159,6 +168,7 @@ LIBS_$(1) := $$(EXTRA_LIBS_$(1)) $$(TEST_LIBS)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call test_program,$(t),unit)))
 $(foreach t,$(FLOW_TESTS),$(eval $(call test_program,$(t),flow)))
+$(foreach t,$(SWEEP_TESTS),$(eval $(call test_program,$(t),sweep)))
 $(foreach t,$(CLI_TESTS),$(eval $(call test_program,$(t),cli)))
 $(foreach t,$(XEN_TESTS),$(eval $(call test_program,$(t),xen)))
 $(foreach t,$(SANITY_TESTS),$(eval $(call test_program,$(t),sanity)))
@@ -171,12 +181,14 @@ $(foreach t,$(FAKE_PROGRAMS),$(eval $(call fake_program,$(t))))
 
 UNIT_PROGRAMS   := $(UNIT_TESTS:%=$(BUILD)/tests/unit/%)
 FLOW_PROGRAMS   := $(FLOW_TESTS:%=$(BUILD)/tests/flow/%)
+SWEEP_PROGRAMS  := $(SWEEP_TESTS:%=$(BUILD)/tests/sweep/%)
 CLI_PROGRAMS    := $(CLI_TESTS:%=$(BUILD)/tests/cli/%)
 XEN_PROGRAMS    := $(XEN_TESTS:%=$(BUILD)/tests/xen/%)
 SANITY_PROGRAMS := $(SANITY_TESTS:%=$(BUILD)/tests/sanity/%)
 FAKES           := $(FAKE_PROGRAMS:%=$(BUILD)/tests/fake/%)
 
-TEST_PROGRAMS := $(UNIT_PROGRAMS) $(FLOW_PROGRAMS) $(CLI_PROGRAMS) \
+TEST_PROGRAMS := $(UNIT_PROGRAMS) $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) \
+  $(CLI_PROGRAMS) \
   $(XEN_PROGRAMS) $(SANITY_PROGRAMS) $(FAKES)
 
 # Fuzz targets: tests/fuzz/NAME.c defines LLVMFuzzerTestOneInput.  VARIANT=fuzz

@@ -281,6 +281,22 @@ pack_field(struct libspawn__buf *buf, const struct field *field,
     }
 }
 
+/* No right and no argument can be wrong with it: then the call is refused. */
+static int
+fail_memfd(struct libspawn_err *err, int sys_errno)
+{
+    int rc = libspawn__fail_errno(err, sys_errno,
+                                  "making a memory file (memfd_create)");
+
+    if (rc == LIBSPAWN_ERR_DENIED || rc == LIBSPAWN_ERR_INVALID) {
+        rc = LIBSPAWN_ERR_UNSUPPORTED;
+        if (err) {
+            err->code = rc;
+        }
+    }
+    return rc;
+}
+
 int
 libspawn__plan_pack(const struct libspawn_plan *plan, int *memfd_r,
                     struct libspawn_err *err)
@@ -304,7 +320,7 @@ libspawn__plan_pack(const struct libspawn_plan *plan, int *memfd_r,
     }
     memfd = memfd_create("libspawn-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (memfd < 0) {
-        return libspawn__fail_errno(err, errno, "making a memory file");
+        return fail_memfd(err, errno);
     }
     r = libspawn__fd_write_full(memfd, buf.data, buf.size);
     if (!r &&

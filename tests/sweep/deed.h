@@ -1,0 +1,96 @@
+/*
+ * A deed: what a caller does with the library, in a process of its own, which
+ * a sweep may filter, trace, disturb or kill; and what is true afterwards.
+ *
+ *     struct deed deed = { .kind = DEED_RELEASE };
+ *     struct deed_run run;
+ *
+ *     deed_begin(&deed, &run);
+ *     ... disturb run.pid ...
+ *     deed_await(&run, 2000);
+ *     deed_assert_clean(&run);
+ *
+ * The directory store is "store" in the test's directory.  The deed makes no
+ * assertion; what it finds is in its verdict.
+ */
+#ifndef TESTS_SWEEP_DEED_H
+#define TESTS_SWEEP_DEED_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "include/libspawn.h"
+#include "store/store.h"
+
+#define DEED_RECORD "/libxl/1/libspawn/dm"
+
+enum deed_kind {
+    DEED_STOP,   /* start, ready, stop */
+    DEED_FAIL,   /* start of a program that does not exist */
+    DEED_RELEASE /* start, ready, release */
+};
+const char *deed_name(enum deed_kind kind);
+
+struct deed {
+    enum deed_kind kind;
+    bool is_repeated;     /* afterwards a whole start in the same context */
+    bool has_landlock;
+    bool is_best_effort;  /* of Landlock */
+    const char *cgroup;   /* NULL: none */
+    const char *watcher;  /* NULL: spawn-watcher */
+    void (*before)(void *user); /* in the process, first of all; or NULL */
+    void (*after)(void *user);  /* before it is repeated; or NULL */
+    void *user;
+};
+
+struct deed_verdict {
+    int rc; /* of the first call that failed */
+    struct libspawn_err err;
+    char trace[64]; /* "started ready" */
+    enum libspawn_end end;
+    int sys_errno;
+    char sentence[512];
+    int repeated_rc; /* 0 as well when it was not asked for */
+    char repeated[512];
+    int n_fds_left; /* more than before */
+    bool has_leaked; /* memory: known with sanitizers only */
+};
+
+struct deed_run {
+    const struct deed *deed;
+    pid_t pid;
+    int fd;          /* the verdict comes here */
+    bool is_told;    /* it has come */
+    bool is_released; /* deed_assert_clean found the child alive */
+    bool is_stale;    /* ... or a record that leads to no process */
+    struct deed_verdict verdict;
+    int status; /* as of wait(2), once it was reaped */
+};
+
+void deed_begin(const struct deed *deed, struct deed_run *run);
+
+/* Waits for the verdict and reaps the process.  False when it does not come in
+ * time; at once when the process was killed. */
+bool deed_await(struct deed_run *run, int timeout_ms);
+
+/* The child that was released lives, and has a record; or nothing is left: no
+ * process, and no record unless whoever opens it finds that its process is
+ * gone.  A released child is ended. */
+void deed_assert_clean(struct deed_run *run);
+
+/* The deed went as it should. */
+bool deed_is_done(const struct deed_run *run);
+
+/* For messages. */
+const char *deed_describe(const struct deed_run *run);
+
+/* Whether this is the full form, make check-long. */
+bool sweep_is_full(void);
+
+/* Every n-th point in the quick form, each in the full. */
+unsigned int sweep_stride(unsigned int quick);
+
+/* A line of totals, for the log. */
+void sweep_print(const char *format, ...) LIBSPAWN__PRINTF(1, 2);
+
+#endif

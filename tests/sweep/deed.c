@@ -206,20 +206,30 @@ await_watchers(struct actor *actor)
     return 0;
 }
 
-/* In the same context, which has to be as good as new. */
+/* By what the caller was told. */
+static bool
+was_released(const struct deed *deed, const struct deed_verdict *verdict)
+{
+    return deed->kind == DEED_RELEASE && !verdict->rc &&
+           !strstr(verdict->trace, "failed") &&
+           !strstr(verdict->trace, "exited");
+}
+
+/* In the same context, which has to be as good as new.  A released child has
+ * the record: another would take it. */
 static void
 repeat(struct actor *actor)
 {
     struct deed_verdict *verdict = actor->verdict;
     int rc;
 
+    if (was_released(actor->deed, verdict)) {
+        return;
+    }
     actor->err.text[0] = '\0';
     rc = make_ctx(actor);
-    if (!rc && !(actor->deed->kind == DEED_RELEASE && !verdict->rc)) {
-        rc = await_watchers(actor);
-    }
-    /* A released child has the record: another would take it. */
-    if (!rc && !(actor->deed->kind == DEED_RELEASE && !verdict->rc)) {
+    rc = rc ? rc : await_watchers(actor);
+    if (!rc) {
         rc = perform(actor, DEED_STOP);
         if (!rc && strcmp(actor->trace, "started ready exited") != 0) {
             rc = libspawn__fail(&actor->err, LIBSPAWN_ERR_CHILD,
@@ -396,7 +406,8 @@ look_at_record(struct deed_run *run, struct libspawn__store *store)
         assert_ok(rc, &err);
         ck_assert_msg(!child_lives(store), "an orphan: %s",
                       deed_describe(run));
-        run->is_stale = record.state != LIBSPAWN__RECORD_EXITED;
+        run->is_stale = !run->is_released &&
+                        record.state != LIBSPAWN__RECORD_EXITED;
         assert_ok(libspawn__store_remove(store, NULL, DEED_RECORD, &err),
                   &err);
     }
@@ -413,12 +424,9 @@ deed_assert_clean(struct deed_run *run)
     assert_ok(libspawn__store_open(address, &store, &err), &err);
     ck_assert_msg(harness_wait_until(is_settled, store, GONE_MS),
                   "something is left: %s", deed_describe(run));
-    /* It may be on its way to its end. */
-    run->is_released = run->deed->kind == DEED_RELEASE &&
-                       !(run->is_told && run->verdict.rc) &&
-                       !strstr(run->verdict.trace, "failed") &&
-                       !strstr(run->verdict.trace, "exited") &&
-                       !harness_wait_children(run->is_told ? 0 : 300);
+    /* Without a verdict it may be on its way to its end. */
+    run->is_released = was_released(run->deed, &run->verdict) &&
+                       !harness_wait_children(run->is_told ? 0 : 1000);
     if (run->is_released) {
         ck_assert_msg(child_lives(store), "the child was lost: %s",
                       deed_describe(run));

@@ -240,13 +240,15 @@ void
 libspawn__task_post(struct libspawn__task *task)
 {
     uint64_t one = 1;
+    ssize_t n;
 
     if (libspawn__list_is_empty(&task->link)) {
         libspawn__list_append(&task->loop->tasks, &task->link);
-        /* Fails only when the counter would overflow: readable then too. */
-        if (write(task->loop->task_fd, &one, sizeof one) < 0) {
-            return;
-        }
+        /* Else fails only when the counter would overflow: readable then
+         * too. */
+        do {
+            n = write(task->loop->task_fd, &one, sizeof one);
+        } while (n < 0 && errno == EINTR);
     }
 }
 

@@ -7,11 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "proc/child.h"
 #include "proc/exec.h"
 #include "proc/protocol.h"
 #include "wire/stream.h"
+
+/* Between two tries to watch one. */
+enum { RETRY_MS = 100 };
 
 /* A watcher that was started: reaped when its pidfd becomes readable. */
 struct watcher {
@@ -85,6 +89,37 @@ new_watcher(struct libspawn_ctx *ctx, int fd, struct watcher **watcher_r,
     return 0;
 }
 
+static int
+add_to_loop(struct watcher *watcher, struct libspawn_err *err)
+{
+    return libspawn__io_add(watcher->ctx->loop, &watcher->io, watcher->ref.fd,
+                            EPOLLIN, on_watcher_end, err);
+}
+
+static void
+retry_soon(struct libspawn_ctx *ctx)
+{
+    libspawn__timer_set(&ctx->watch_timer,
+                        libspawn__clock_now_ms() + RETRY_MS);
+}
+
+/* A watcher for which the kernel had no memory is to be reaped all the same. */
+static void
+on_watch_timer(struct libspawn__timer *timer)
+{
+    struct libspawn_ctx *ctx =
+        CONTAINER_OF(timer, struct libspawn_ctx, watch_timer);
+    struct libspawn__list *link;
+
+    LIST_FOR_EACH (link, &ctx->watchers) {
+        struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
+
+        if (!watcher->io.loop && add_to_loop(watcher, NULL)) {
+            retry_soon(ctx);
+        }
+    }
+}
+
 /* LIBSPAWN_ERR_GONE when it has ended already and the caller's program, which
  * reaps everything, was faster. */
 static int
@@ -98,8 +133,11 @@ watch_watcher(struct watcher *watcher, pid_t pid, struct libspawn_err *err)
     if (rc) {
         return rc;
     }
-    return libspawn__io_add(watcher->ctx->loop, &watcher->io, watcher->ref.fd,
-                            EPOLLIN, on_watcher_end, err);
+    rc = add_to_loop(watcher, err);
+    if (rc) {
+        retry_soon(watcher->ctx);
+    }
+    return rc;
 }
 
 /* ---- Starting a watcher ------------------------------------------------ */
@@ -284,10 +322,11 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
         /* What it had to say lies in the socket. */
         reap_watcher(watcher);
         return 0;
-    } else if (rc) {
-        /* It ends by itself as soon as the caller closes the socket. */
+    } else if (rc && watcher->ref.fd < 0) {
         forget_watcher(watcher);
     }
+    /* After a failure it ends by itself, as soon as the caller closes the
+     * socket. */
     return rc;
 }
 
@@ -388,6 +427,9 @@ libspawn_ctx_new(const struct libspawn_ctx_options *options,
     libspawn__list_init(&ctx->watchers);
     ctx->spare.fd = -1;
     rc = libspawn__loop_new(&ctx->loop, err);
+    if (!rc) {
+        libspawn__timer_init(ctx->loop, &ctx->watch_timer, on_watch_timer);
+    }
     if (!rc && options) {
         rc = libspawn__str_assign(&ctx->watcher_path, options->watcher_path,
                                   err);

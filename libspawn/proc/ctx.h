@@ -22,6 +22,7 @@ struct libspawn_ctx {
     struct libspawn_hooks hooks;
     struct libspawn__list children; /* struct libspawn_child */
     struct libspawn__list watchers; /* started and not reaped yet */
+    struct libspawn__timer watch_timer; /* tries again to watch some */
     struct libspawn__spare spare;
 };
 

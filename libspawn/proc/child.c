@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -116,7 +117,13 @@ send_message(const struct libspawn_child *child,
     message->version = LIBSPAWN__WATCHER_VERSION;
     message->type = type;
     n = libspawn__stream_send(child->watcher_fd, message, size, fds, n_fds);
-    return n < 0 ? (int)n : 0;
+    if (n < 0) {
+        /* The watcher would wait for what was lost: the end of the stream
+         * tells it, and us, that the other is gone. */
+        shutdown(child->watcher_fd, SHUT_RDWR);
+        return (int)n;
+    }
+    return 0;
 }
 
 static void

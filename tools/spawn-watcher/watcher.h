@@ -90,8 +90,9 @@ int watcher_watch_children(struct watcher *w, struct libspawn_err *err);
 void watcher_end_child(struct watcher *w, uint32_t grace_ms);
 void watcher_read_output(struct watcher *w);
 
-/* main.c: sends one message; 'fd' travels along when it is not negative. */
-void watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
+/* main.c: sends one message; 'fd' travels along when it is not negative.
+ * False when it was lost: then the connection to the caller ends soon. */
+bool watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
                   enum libspawn__watcher_type type, int fd);
 
 /* The start failed for a reason of ours: ends the child and reports it. */

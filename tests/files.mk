@@ -119,11 +119,13 @@ EXTRA_SOURCES_test_spawn_death += tests/flow/kill_at.c
 # Every failure in turn: a part of them quickly, all with SWEEP=full.
 SWEEP_TESTS := \
   test_sweep_crash \
+  test_sweep_fail \
   test_sweep_kernel
 
 $(foreach t,$(SWEEP_TESTS),$(eval \
   EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
 EXTRA_SOURCES_test_sweep_crash += tests/sweep/lead.c
+EXTRA_SOURCES_test_sweep_fail += tests/sweep/gate.c
 EXTRA_SOURCES_test_sweep_kernel += tests/flow/plan_story.c \
   tests/flow/spawn_story.c
 

@@ -357,9 +357,9 @@ deed_describe(const struct deed_run *run)
     const struct deed_verdict *verdict = &run->verdict;
 
     snprintf(text, sizeof text,
-             "%s: %s, status %#x, rc %d '%s', events '%s', end %d errno %d "
+             "%s: %s: %s, status %#x, rc %d '%s', events '%s', end %d errno %d "
              "'%s', then %d '%s', %d descriptors left%s",
-             deed_name(run->deed->kind), run->is_told ? "told" : "not told",
+             run->note, deed_name(run->deed->kind), run->is_told ? "told" : "not told",
              (unsigned int)run->status, verdict->rc,
              verdict->rc ? verdict->err.text : "", verdict->trace,
              (int)verdict->end, verdict->sys_errno, verdict->sentence,
@@ -381,16 +381,39 @@ child_lives(struct libspawn__store *store)
            !libspawn__pidref_open(&record.child, &ref, NULL);
 }
 
+/* But for the server, which is reaped by who started it. */
+static bool
+is_nobody_left(void *user)
+{
+    const struct deed_run *run = user;
+
+    return harness_child_pids(NULL, 0) == (run->server ? 1 : 0);
+}
+
+static bool
+await_nobody(struct deed_run *run, int timeout_ms)
+{
+    return run->server
+               ? harness_wait_until(is_nobody_left, run, timeout_ms)
+               : harness_wait_children(timeout_ms);
+}
+
+struct scene {
+    struct deed_run *run;
+    struct libspawn__store *store;
+};
+
 /* Settled: all processes are gone, or the child is free to live. */
 static bool
 is_settled(void *user)
 {
-    struct libspawn__store *store = user;
+    const struct scene *scene = user;
     struct libspawn__record record;
 
-    return !harness_child_pids(NULL, 0) ||
-           (!libspawn__record_read(store, DEED_RECORD, &record, NULL) &&
-            record.state == LIBSPAWN__RECORD_RUNNING && child_lives(store));
+    return is_nobody_left(scene->run) ||
+           (!libspawn__record_read(scene->store, DEED_RECORD, &record, NULL) &&
+            record.state == LIBSPAWN__RECORD_RUNNING &&
+            child_lives(scene->store));
 }
 
 /* The record that is left when the child is gone: as the library says, one
@@ -419,20 +442,25 @@ deed_assert_clean(struct deed_run *run)
     AUTO_FREE char *address =
         libspawn__str_format("dir:%s/store", harness_dir());
     struct libspawn__store *store;
+    struct scene scene = { .run = run };
     struct libspawn_err err;
 
     assert_ok(libspawn__store_open(address, &store, &err), &err);
-    ck_assert_msg(harness_wait_until(is_settled, store, GONE_MS),
+    scene.store = store;
+    ck_assert_msg(harness_wait_until(is_settled, &scene, GONE_MS),
                   "something is left: %s", deed_describe(run));
     /* Without a verdict it may be on its way to its end. */
     run->is_released = was_released(run->deed, &run->verdict) &&
-                       !harness_wait_children(run->is_told ? 0 : 1000);
+                       !await_nobody(run, run->is_told ? 0 : 1000);
+    if (run->is_child_killed) {
+        run->is_released = false;
+    }
     if (run->is_released) {
         ck_assert_msg(child_lives(store), "the child was lost: %s",
                       deed_describe(run));
         assert_ok(libspawn__dm_end(store, DEED_RECORD, GONE_MS, &err), &err);
     }
-    ck_assert_msg(harness_wait_children(GONE_MS), "a process is left: %s",
+    ck_assert_msg(await_nobody(run, GONE_MS), "a process is left: %s",
                   deed_describe(run));
     look_at_record(run, store);
     libspawn__store_close(store);

@@ -61,6 +61,9 @@ struct deed_run {
     pid_t pid;
     int fd;          /* the verdict comes here */
     bool is_told;    /* it has come */
+    char note[160]; /* what the sweep did, for messages */
+    pid_t server; /* a process of the sweep, which ends by itself; 0: none */
+    bool is_child_killed; /* by the sweep: it has no right to live */
     bool is_released; /* deed_assert_clean found the child alive */
     bool is_stale;    /* ... or a record that leads to no process */
     struct deed_verdict verdict;

@@ -69,6 +69,7 @@ kill_at_stop(enum lead_role role, enum deed_kind kind, unsigned int n,
                   role_names[role], n, lead.call);
     killed_ms = libspawn__clock_now_ms() - killed_ms;
     lead_end(&lead);
+    run.is_child_killed = was_killed && role == LEAD_CHILD;
     deed_assert_clean(&run);
     if (role != LEAD_CALLER) {
         assert_answered(&run, &lead);

@@ -120,14 +120,19 @@ EXTRA_SOURCES_test_spawn_death += tests/flow/kill_at.c
 SWEEP_TESTS := \
   test_sweep_crash \
   test_sweep_fail \
-  test_sweep_kernel
+  test_sweep_kernel \
+  test_sweep_many \
+  test_sweep_recycle
 
 $(foreach t,$(SWEEP_TESTS),$(eval \
   EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
 EXTRA_SOURCES_test_sweep_crash += tests/sweep/lead.c
 EXTRA_SOURCES_test_sweep_fail += tests/sweep/gate.c
-EXTRA_SOURCES_test_sweep_kernel += tests/flow/plan_story.c \
-  tests/flow/spawn_story.c
+$(foreach t,kernel recycle,$(eval \
+  EXTRA_SOURCES_test_sweep_$(t) += tests/flow/plan_story.c))
+$(foreach t,kernel many recycle,$(eval \
+  EXTRA_SOURCES_test_sweep_$(t) += tests/flow/spawn_story.c))
+EXTRA_SOURCES_test_sweep_recycle += tests/flow/recycle.c
 
 # Runs of the programs, as a user would.
 CLI_TESTS := \

@@ -16,6 +16,9 @@
  * another between these two calls.  Numbers go round first, so that needs as
  * many starts of processes, in some microseconds, as there are numbers.
  *
+ * Start times are in ticks (of 10 ms mostly): a number that goes round within
+ * one tick is not told apart.
+ *
  * Sources: pidfd_open(2), pidfd_send_signal(2); proc(5), field 22 of
  * /proc/PID/stat, in clock ticks since boot.
  */

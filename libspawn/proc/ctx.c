@@ -103,7 +103,7 @@ retry_soon(struct libspawn_ctx *ctx)
                         libspawn__clock_now_ms() + RETRY_MS);
 }
 
-/* A watcher for which the kernel had no memory is to be reaped all the same. */
+/* One for which the kernel had no memory is to be reaped all the same. */
 static void
 on_watch_timer(struct libspawn__timer *timer)
 {

@@ -357,11 +357,11 @@ deed_describe(const struct deed_run *run)
     const struct deed_verdict *verdict = &run->verdict;
 
     snprintf(text, sizeof text,
-             "%s: %s: %s, status %#x, rc %d '%s', events '%s', end %d errno %d "
-             "'%s', then %d '%s', %d descriptors left%s",
-             run->note, deed_name(run->deed->kind), run->is_told ? "told" : "not told",
-             (unsigned int)run->status, verdict->rc,
-             verdict->rc ? verdict->err.text : "", verdict->trace,
+             "%s: %s: %s, status %#x, rc %d '%s', events '%s', end %d errno "
+             "%d '%s', then %d '%s', %d descriptors left%s",
+             run->note, deed_name(run->deed->kind),
+             run->is_told ? "told" : "not told", (unsigned int)run->status,
+             verdict->rc, verdict->rc ? verdict->err.text : "", verdict->trace,
              (int)verdict->end, verdict->sys_errno, verdict->sentence,
              verdict->repeated_rc,
              verdict->repeated_rc ? verdict->repeated : "",

@@ -37,6 +37,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/plan_check.c \
   libspawn/proc/plan_set.c \
   libspawn/proc/plan_user.c \
+  libspawn/proc/reap.c \
   libspawn/proc/record.c \
   libspawn/proc/report.c \
   libspawn/proc/status.c \
@@ -45,10 +46,13 @@ LIBSPAWN_SOURCES := \
   libspawn/dm/end.c \
   libspawn/dm/probe.c \
   libspawn/dm/probe_cache.c \
+  libspawn/dm/restrict.c \
+  libspawn/dm/restrict_uid.c \
   libspawn/dm/vnc.c \
   libspawn/guest/config.c \
   libspawn/guest/config_fields.c \
   libspawn/guest/config_json.c \
+  libspawn/guest/confine.c \
   libspawn/guest/create.c \
   libspawn/guest/host.c \
   libspawn/guest/intent.c \
@@ -61,6 +65,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/args.c \
   libspawn/guest/qemu/create.c \
   libspawn/guest/qemu/files.c \
+  libspawn/guest/qemu/hand.c \
   libspawn/guest/qemu/list.c \
   libspawn/guest/qemu/paths.c \
   libspawn/guest/qemu/qemu.c \

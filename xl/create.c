@@ -149,6 +149,17 @@ on_step(void *user, const char *step)
     }
 }
 
+static void
+on_warning(void *user, const char *sentence)
+{
+    struct run *run = user;
+
+    if (!run->xl->is_quiet) {
+        clear_progress(run);
+        xl__warn("%s", sentence);
+    }
+}
+
 /* Only for people who wait longer than a second. */
 static void
 show_progress(struct run *run)
@@ -243,6 +254,7 @@ create_guest(struct run *run)
         .before_unpause = attach,
         .progress = on_step,
         .user = run,
+        .warning = on_warning,
     };
     struct libspawn_err err;
     int status;

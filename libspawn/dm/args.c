@@ -143,16 +143,29 @@ libspawn__args_serials(struct libspawn__args *args)
     }
 }
 
+/* QEMU knows sets of descriptors for disks only. */
+static void
+add_boot_file(struct libspawn__args *args, const char *option,
+              const char *path, int fd)
+{
+    if (args->is_handed) {
+        libspawn__args_option(args, option, "/proc/self/fd/%d", fd);
+    } else {
+        libspawn__args_option(args, option, "%s", path);
+    }
+}
+
 void
 libspawn__args_boot(struct libspawn__args *args)
 {
     const struct libspawn_guest_config *config = args->config;
 
     if (config->kernel) {
-        libspawn__args_option(args, "-kernel", "%s", config->kernel);
+        add_boot_file(args, "-kernel", config->kernel, LIBSPAWN__DM_KERNEL_FD);
     }
     if (config->kernel && config->ramdisk) {
-        libspawn__args_option(args, "-initrd", "%s", config->ramdisk);
+        add_boot_file(args, "-initrd", config->ramdisk,
+                      LIBSPAWN__DM_RAMDISK_FD);
     }
     if (config->kernel && config->cmdline) {
         libspawn__args_option(args, "-append", "%s", config->cmdline);

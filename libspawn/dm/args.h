@@ -20,6 +20,9 @@ struct libspawn__args {
     const struct libspawn_guest_config *config;
     uint32_t domid;
     bool is_held; /* goes no further than its monitor before we connect */
+    /* It may not open them: disks, kernel, ramdisk and tap interfaces are
+     * descriptors from LIBSPAWN__DM_KERNEL_FD on. */
+    bool is_handed;
     struct libspawn_err err; /* err.code is 0 while all is well */
 };
 

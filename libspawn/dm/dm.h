@@ -25,12 +25,24 @@
 
 struct libspawn__dm;
 
-/* The child's descriptors by number: QMP, then one per serial port. */
+/* The child's descriptors by number: QMP, then one per serial port; and where
+ * it may open nothing itself, kernel, ramdisk, one per tap interface, and two
+ * per disk, the second for reading only. */
 enum {
     LIBSPAWN__DM_QMP_FD = 3,
     LIBSPAWN__DM_SERIAL_FD = 4,
-    LIBSPAWN__DM_SERIALS_MAX = 4
+    LIBSPAWN__DM_SERIALS_MAX = 4,
+    LIBSPAWN__DM_KERNEL_FD = 8,
+    LIBSPAWN__DM_RAMDISK_FD = 9,
+    LIBSPAWN__DM_NIC_FD = 10,
+    LIBSPAWN__DM_NICS_MAX = 32,
+    LIBSPAWN__DM_DISK_FD = 42,
+    LIBSPAWN__DM_DISKS_MAX = 64
 };
+
+/* Disk I is this number and I among QEMU's sets of descriptors; the low ones
+ * are for commands. */
+#define LIBSPAWN__DM_DISK_SET 100u
 
 /* Between SIGTERM and SIGKILL: QEMU may have disks to flush. */
 enum { LIBSPAWN__DM_STOP_MS = 10000 };

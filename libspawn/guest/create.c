@@ -353,22 +353,6 @@ libspawn__create_unpause(struct libspawn_create *create,
     return rc ? rc : LIBSPAWN__STEP_PENDING;
 }
 
-/* What would make a guest less confined than its configuration says is not
- * passed over in silence. */
-static int
-check_confinement(const struct libspawn_guest_config *config,
-                  struct libspawn_err *err)
-{
-    if (config->dm_restrict == LIBSPAWN_CHOICE_YES ||
-        config->device_model_user) {
-        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
-                              "dm_restrict and device_model_user are not "
-                              "supported yet, and the device model would "
-                              "run with all of the caller's rights");
-    }
-    return 0;
-}
-
 /* ---- Public ------------------------------------------------------------ */
 
 int
@@ -382,9 +366,6 @@ libspawn_guest_create(struct libspawn_host *host,
     struct libspawn_create *create;
     int rc = libspawn_guest_config_check(config, err);
 
-    if (!rc) {
-        rc = check_confinement(config, err);
-    }
     if (rc) {
         return rc;
     }

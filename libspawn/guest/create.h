@@ -18,6 +18,8 @@
 
 #include "base/pidref.h"
 #include "dm/dm.h"
+#include "dm/probe.h"
+#include "dm/restrict.h"
 #include "guest/hypervisor.h"
 
 enum libspawn__create_state {
@@ -25,6 +27,12 @@ enum libspawn__create_state {
     LIBSPAWN__CREATE_UNDOING,
     LIBSPAWN__CREATE_DONE
 };
+
+/* Starts 'program' as the device model. */
+typedef int libspawn__create_run_fn(struct libspawn_create *create,
+                                    const char *program,
+                                    const struct libspawn__dm_support *support,
+                                    struct libspawn_err *err);
 
 struct libspawn_create {
     /* The caller's; borrowed until done. */
@@ -39,7 +47,13 @@ struct libspawn_create {
     uint32_t domid; /* valid once has_domid */
     bool has_domid;
     struct libspawn__dm *dm; /* NULL: not started, or undone */
+    struct libspawn__restrict restricted; /* see guest/confine.h */
     void *impl;              /* the hypervisor's own */
+
+    /* Private to confine.c: while a program is asked what it supports. */
+    struct libspawn__probe *probe;
+    char *probed_program;
+    libspawn__create_run_fn *run_probed;
 
     /* Private to create.c. */
     enum libspawn__create_state state;

@@ -285,6 +285,9 @@ struct libspawn_create_options {
     /* Names the step that begins now.  May be NULL. */
     void (*progress)(void *user, const char *step);
     void *user;
+    /* A sentence about what is not as it should be, though the creation goes
+     * on.  May be NULL. */
+    void (*warning)(void *user, const char *sentence);
 };
 
 /* 'err' is NULL on success.  'report' is NULL unless the device model is what

@@ -104,11 +104,47 @@ put_position(struct libspawn__buf *buf, const struct libspawn_disk *disk,
                    disk->vdev);
 }
 
+/* Its descriptors, and the name by which QEMU finds them; 'escaped' is what
+ * they were. */
+static void
+add_handed_disk(struct libspawn__args *args, const struct libspawn_disk *disk,
+                const char *escaped, size_t index)
+{
+    unsigned int set = LIBSPAWN__DM_DISK_SET + (unsigned int)index;
+    int fd = LIBSPAWN__DM_DISK_FD + 2 * (int)index;
+
+    if (!disk->read_only && !disk->is_cdrom) {
+        libspawn__args_option(args, "-add-fd", "fd=%d,set=%u,opaque=%s", fd,
+                              set, escaped);
+    }
+    libspawn__args_option(args, "-add-fd", "fd=%d,set=%u,opaque=%s", fd + 1,
+                          set, escaped);
+}
+
+static void
+put_file(struct libspawn__args *args, struct libspawn__buf *buf,
+         const struct libspawn_disk *disk, size_t index)
+{
+    AUTO_FREE char *file = libspawn__args_escape(disk->target);
+
+    libspawn__buf_printf(buf, ",format=%s,file=", format_names[disk->format]);
+    if (!file) {
+        buf->failed = true;
+    } else if (args->is_handed) {
+        add_handed_disk(args, disk, file, index);
+        libspawn__buf_printf(buf, "/dev/fdset/%u",
+                             LIBSPAWN__DM_DISK_SET + (unsigned int)index);
+    } else {
+        libspawn__buf_puts(buf, file);
+    }
+}
+
 /* The format is always said: guessing it would let a guest turn its raw disk
  * into an image that names other files (XSA-142, XSA-266). */
 static void
-add_disk(struct libspawn__args *args, const struct libspawn_disk *disk)
+add_disk(struct libspawn__args *args, size_t index)
 {
+    const struct libspawn_disk *disk = &args->config->disks[index];
     AUTO_BUF struct libspawn__buf buf = { 0 };
 
     put_position(&buf, disk, &args->err);
@@ -116,10 +152,7 @@ add_disk(struct libspawn__args *args, const struct libspawn_disk *disk)
         libspawn__buf_puts(&buf, ",media=cdrom");
     }
     if (disk->target && disk->format != LIBSPAWN_DISK_EMPTY) {
-        AUTO_FREE char *file = libspawn__args_escape(disk->target);
-
-        libspawn__buf_printf(&buf, ",format=%s,file=%s",
-                             format_names[disk->format], file ? file : "");
+        put_file(args, &buf, disk, index);
         if (disk->read_only || disk->is_cdrom) {
             libspawn__buf_puts(&buf, ",readonly=on");
         }
@@ -140,11 +173,18 @@ disks(struct libspawn__args *args)
     size_t i;
 
     for (i = 0; !args->err.code && i < args->config->n_disks; i++) {
-        add_disk(args, &args->config->disks[i]);
+        add_disk(args, i);
     }
 }
 
 /* ---- Network ----------------------------------------------------------- */
+
+bool
+libspawn__qemu_nic_is_tap(const struct libspawn_nic *nic)
+{
+    return nic->net == LIBSPAWN_NIC_NET_TAP ||
+           (nic->net == LIBSPAWN_NIC_NET_DEFAULT && nic->bridge);
+}
 
 /* With user-mode networking, the default, nothing on the host is touched and
  * no right is needed.  A tap interface must exist, or QEMU makes it, which
@@ -158,9 +198,11 @@ add_nic(struct libspawn__args *args, const struct libspawn_nic *nic,
     AUTO_FREE char *ifname = nic->vifname ? libspawn__args_escape(nic->vifname)
                                           : NULL;
 
-    if (nic->net == LIBSPAWN_NIC_NET_TAP ||
-        (nic->net == LIBSPAWN_NIC_NET_DEFAULT && nic->bridge)) {
-        if (ifname) {
+    if (libspawn__qemu_nic_is_tap(nic)) {
+        if (args->is_handed) {
+            libspawn__args_option(args, "-netdev", "tap,id=net%u,fd=%u", index,
+                                  LIBSPAWN__DM_NIC_FD + index);
+        } else if (ifname) {
             libspawn__args_option(args, "-netdev",
                                   "tap,id=net%u,ifname=%s,script=no,"
                                   "downscript=no",

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "dm/vnc.h"
+#include "guest/confine.h"
 #include "guest/host.h"
 #include "guest/qemu/qemu.h"
 #include "store/paths.h"
@@ -224,6 +225,13 @@ add_serials(struct libspawn_create *create, struct libspawn_plan *plan,
     return 0;
 }
 
+/* It may run as somebody who can open nothing of its guest. */
+static bool
+is_handed(const struct libspawn_create *create)
+{
+    return create->restricted.is_on || create->restricted.has_user;
+}
+
 static int
 fill_plan(struct libspawn_create *create, const char *program,
           const struct libspawn__dm_support *support,
@@ -232,7 +240,8 @@ fill_plan(struct libspawn_create *create, const char *program,
     const struct libspawn_host *host = create->host;
     const struct libspawn_guest_config *config = create->config;
     AUTO_ARGS struct libspawn__args args = { .config = config,
-                                             .domid = create->domid };
+                                             .domid = create->domid,
+                                             .is_handed = is_handed(create) };
     AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
     AUTO_FREE char *record =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
@@ -254,7 +263,7 @@ fill_plan(struct libspawn_create *create, const char *program,
     }
     /* The one variable that QEMU's own start-up looks at for its messages. */
     libspawn_plan_add_env(plan, "LC_ALL=C.UTF-8");
-    libspawn_plan_set_directory(plan, dir);
+    libspawn_plan_set_directory(plan, is_handed(create) ? "/" : dir);
     libspawn_plan_set_log(plan, log, 0, 0);
     libspawn_plan_set_record(plan, libspawn__store_address(host->store),
                              record);
@@ -262,6 +271,8 @@ fill_plan(struct libspawn_create *create, const char *program,
         libspawn_plan_set_timeouts(plan, config->start_timeout_ms,
                                    LIBSPAWN__DM_STOP_MS);
     }
+    libspawn__restrict_fill_plan(&create->restricted, config, program,
+                                 LIBSPAWN__RESTRICT_BY_PLAN, plan);
     return 0;
 }
 
@@ -274,6 +285,7 @@ start_program(struct libspawn_create *create, const char *program,
     AUTO_FREE char *qmp_path =
         libspawn__qemu_guest_file(create->host, create->domid, "qmp");
     struct libspawn_plan *plan = libspawn_plan_new();
+    struct libspawn__qemu_handed handed = { .n_fds = 0 };
     int rc;
     size_t i;
 
@@ -285,67 +297,32 @@ start_program(struct libspawn_create *create, const char *program,
     if (!rc) {
         rc = add_serials(create, plan, serials, err);
     }
+    if (!rc && is_handed(create)) {
+        rc = libspawn__qemu_hand_files(create->config, create->domid, plan,
+                                       &handed, err);
+    }
     if (!rc) {
         rc = libspawn__create_start_dm(create, plan, qmp_path, err);
     }
     libspawn_plan_free(plan);
+    libspawn__qemu_handed_dispose(&handed);
     for (i = 0; i < ARRAY_SIZE(serials); i++) {
         libspawn__auto_close(&serials[i]);
     }
     return rc;
 }
 
-/* What it supports is known now.  An abort that came meanwhile is taken note
- * of behind this step, whose undo finds nothing to end. */
-static void
-on_probed(void *user, const struct libspawn__dm_support *support)
-{
-    struct libspawn_create *create = user;
-    AUTO_FREE char *program = NULL;
-    struct libspawn_err err;
-    int rc;
-
-    libspawn__probe_free(TAKE_PTR(create->impl));
-    if (create->err.code) {
-        libspawn__create_step_done(create, NULL);
-        return;
-    }
-    rc = libspawn__qemu_find_program(create->config, &program, &err);
-    if (!rc) {
-        rc = start_program(create, program, support, &err);
-    }
-    libspawn__create_step_done(create, rc ? &err : NULL);
-}
-
-/* Only the first start of a program has to ask it what it supports. */
 static int
 start_device_model(struct libspawn_create *create, struct libspawn_err *err)
 {
-    const struct libspawn_host *host = create->host;
     AUTO_FREE char *program = NULL;
-    struct libspawn__dm_support support;
-    struct libspawn__probe *probe;
     int rc = libspawn__qemu_find_program(create->config, &program, err);
 
-    if (rc) {
-        return rc;
-    }
-    if (libspawn__probe_is_known(host->state_dir, program, &support)) {
-        return start_program(create, program, &support, err);
-    }
-    rc = libspawn__probe_start(
-        host->ctx,
-        &(struct libspawn__probe_request){
-            .state_dir = host->state_dir,
-            .program = program,
-            .start_timeout_ms = create->config->start_timeout_ms,
-            .fn = on_probed,
-            .user = create },
-        &probe, err);
     if (!rc) {
-        create->impl = probe;
+        rc = libspawn__confine_choose(create, err);
     }
-    return rc ? rc : LIBSPAWN__STEP_PENDING;
+    return rc ? rc
+              : libspawn__confine_probe(create, program, start_program, err);
 }
 
 /* ---- Display ----------------------------------------------------------- */

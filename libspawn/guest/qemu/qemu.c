@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "dm/end.h"
+#include "guest/confine.h"
 #include "guest/intent.h"
 #include "guest/libxl_json.h"
 #include "guest/monitor.h"
@@ -61,7 +62,10 @@ libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
     if (!dir) {
         return libspawn__fail_nomem(err);
     }
-    rc = libspawn__dir_remove_tree(dir, err);
+    rc = libspawn__confine_release(host, domid, uuid, err);
+    if (!rc) {
+        rc = libspawn__dir_remove_tree(dir, err);
+    }
     if (!rc && uuid) {
         rc = remove_node(host, libspawn__path_vm(uuid), err);
     }

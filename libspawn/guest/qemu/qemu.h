@@ -4,6 +4,7 @@
  *   qemu.c    the table, and operations on a guest that exists
  *   create.c  the steps of a creation
  *   args.c    the argument vector
+ *   hand.c    what a restricted QEMU gets as descriptors
  *   files.c   what the configuration names on disk, checked before a start
  *   list.c    what guests there are, and how
  *   status.c  asking their monitors
@@ -21,6 +22,7 @@
 #define LIBSPAWN_GUEST_QEMU_QEMU_H
 
 #include "dm/args.h"
+#include "dm/dm.h"
 #include "dm/probe.h"
 #include "guest/create.h"
 
@@ -44,6 +46,24 @@ int libspawn__qemu_find_program(const struct libspawn_guest_config *config,
 /* Whether disks, kernel and ramdisk can be used. */
 int libspawn__qemu_check_files(const struct libspawn_guest_config *config,
                                struct libspawn_err *err);
+
+/* Whether QEMU meets it as an interface of the host. */
+bool libspawn__qemu_nic_is_tap(const struct libspawn_nic *nic);
+
+/* Descriptors that a plan refers to until it was started. */
+struct libspawn__qemu_handed {
+    int fds[LIBSPAWN__DM_NICS_MAX + 2 * LIBSPAWN__DM_DISKS_MAX + 2];
+    size_t n_fds;
+};
+
+void libspawn__qemu_handed_dispose(struct libspawn__qemu_handed *handed);
+
+/* Opens what the arguments of an 'is_handed' QEMU expect, with the rights of
+ * the caller, and adds it to 'plan'. */
+int libspawn__qemu_hand_files(const struct libspawn_guest_config *config,
+                              uint32_t domid, struct libspawn_plan *plan,
+                              struct libspawn__qemu_handed *handed,
+                              struct libspawn_err *err);
 
 /* The whole argument vector; 'args' is empty before, config and domid set.
  * 'support' is what the program is known to support. */

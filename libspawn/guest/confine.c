@@ -1,0 +1,143 @@
+#include "guest/confine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/paths.h"
+
+/* ---- User -------------------------------------------------------------- */
+
+/* Where a hypervisor gives out the numbers, all of a machine's guests have
+ * different ones. */
+static struct libspawn__restrict_owner
+describe_owner(const struct libspawn_host *host, uint32_t domid,
+               const char *uuid)
+{
+    bool is_only_domid = host->hypervisor->release_cpus;
+
+    return (struct libspawn__restrict_owner){
+        .place = is_only_domid ? "xen" : host->state_dir,
+        .domid = domid,
+        .uuid = uuid,
+        .is_only_domid = is_only_domid,
+    };
+}
+
+static int
+note_user(struct libspawn_create *create,
+          const struct libspawn__restrict_owner *owner,
+          struct libspawn_err *err)
+{
+    unsigned int uid = create->restricted.uid;
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_DM_KILL_UID, create->domid);
+    int rc = path ? libspawn__store_printf(create->host->store, NULL, path,
+                                           err, "%u", uid)
+                  : libspawn__fail_nomem(err);
+
+    if (rc) {
+        libspawn__restrict_release(owner, uid, NULL);
+    }
+    return rc;
+}
+
+int
+libspawn__confine_choose(struct libspawn_create *create,
+                         struct libspawn_err *err)
+{
+    struct libspawn__restrict_owner owner =
+        describe_owner(create->host, create->domid, create->uuid);
+    AUTO_FREE char *warning = NULL;
+    int rc = libspawn__restrict_choose(create->config, &owner,
+                                       &create->restricted, &warning, err);
+
+    if (!rc && create->restricted.is_own) {
+        rc = note_user(create, &owner, err);
+    }
+    if (!rc && warning && create->options.warning) {
+        create->options.warning(create->options.user, warning);
+    }
+    return rc;
+}
+
+int
+libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
+                          const char *uuid, struct libspawn_err *err)
+{
+    struct libspawn__restrict_owner owner = describe_owner(host, domid, uuid);
+    AUTO_FREE char *path =
+        libspawn__path_new(LIBSPAWN__PATH_DM_KILL_UID, domid);
+    AUTO_FREE char *text = NULL;
+    uint64_t uid;
+    int rc;
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__store_read(host->store, NULL, path, &text, NULL, err);
+    if (rc) {
+        return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+    }
+    if (!uuid || libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &uid, NULL)) {
+        return 0; /* written by somebody else, whose business it is */
+    }
+    return libspawn__restrict_release(&owner, (uint32_t)uid, err);
+}
+
+/* ---- What the program supports ----------------------------------------- */
+
+static void
+end_probe(struct libspawn_create *create)
+{
+    libspawn__probe_free(TAKE_PTR(create->probe));
+    free(TAKE_PTR(create->probed_program));
+}
+
+/* An abort that came meanwhile is taken note of behind this step, whose undo
+ * finds nothing to end. */
+static void
+on_probed(void *user, const struct libspawn__dm_support *support)
+{
+    struct libspawn_create *create = user;
+    AUTO_FREE char *program = TAKE_PTR(create->probed_program);
+    struct libspawn_err err = { 0 };
+    int rc = 0;
+
+    end_probe(create);
+    if (!create->err.code) {
+        rc = create->run_probed(create, program, support, &err);
+    }
+    libspawn__create_step_done(create, rc ? &err : NULL);
+}
+
+int
+libspawn__confine_probe(struct libspawn_create *create, const char *program,
+                        libspawn__create_run_fn *run,
+                        struct libspawn_err *err)
+{
+    const struct libspawn_host *host = create->host;
+    struct libspawn__dm_support support;
+    int rc;
+
+    if (libspawn__probe_is_known(host->state_dir, program, &support)) {
+        return run(create, program, &support, err);
+    }
+    rc = libspawn__str_assign(&create->probed_program, program, err);
+    if (rc) {
+        return rc;
+    }
+    create->run_probed = run;
+    rc = libspawn__probe_start(
+        host->ctx,
+        &(struct libspawn__probe_request){
+            .state_dir = host->state_dir,
+            .program = program,
+            .start_timeout_ms = create->config->start_timeout_ms,
+            .fn = on_probed,
+            .user = create },
+        &create->probe, err);
+    if (rc) {
+        end_probe(create);
+    }
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}

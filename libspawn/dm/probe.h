@@ -31,6 +31,11 @@
 #define LIBSPAWN__DM_SANDBOX_VALUE                                            \
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
+/* The same for a QEMU that gives up its user, which it does only after it has
+ * put on the filter. */
+#define LIBSPAWN__DM_SANDBOX_WITH_USER                                        \
+    "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
+
 struct libspawn__probe;
 
 /* From the loop's dispatch, once.  May free the probe. */

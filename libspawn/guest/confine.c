@@ -16,7 +16,7 @@ describe_owner(const struct libspawn_host *host, uint32_t domid,
     bool is_only_domid = host->hypervisor->release_cpus;
 
     return (struct libspawn__restrict_owner){
-        .place = is_only_domid ? "xen" : host->state_dir,
+        .place = is_only_domid ? LIBSPAWN__CONFINE_MACHINE : host->state_dir,
         .domid = domid,
         .uuid = uuid,
         .is_only_domid = is_only_domid,
@@ -61,12 +61,12 @@ libspawn__confine_choose(struct libspawn_create *create,
 }
 
 int
-libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
-                          const char *uuid, struct libspawn_err *err)
+libspawn__confine_release_owner(struct libspawn__store *store,
+                                const struct libspawn__restrict_owner *owner,
+                                struct libspawn_err *err)
 {
-    struct libspawn__restrict_owner owner = describe_owner(host, domid, uuid);
     AUTO_FREE char *path =
-        libspawn__path_new(LIBSPAWN__PATH_DM_KILL_UID, domid);
+        libspawn__path_new(LIBSPAWN__PATH_DM_KILL_UID, owner->domid);
     AUTO_FREE char *text = NULL;
     uint64_t uid;
     int rc;
@@ -74,14 +74,23 @@ libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
     if (!path) {
         return libspawn__fail_nomem(err);
     }
-    rc = libspawn__store_read(host->store, NULL, path, &text, NULL, err);
+    rc = libspawn__store_read(store, NULL, path, &text, NULL, err);
     if (rc) {
         return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
     }
-    if (!uuid || libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &uid, NULL)) {
+    if (!owner->uuid || libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &uid, NULL)) {
         return 0; /* written by somebody else, whose business it is */
     }
-    return libspawn__restrict_release(&owner, (uint32_t)uid, err);
+    return libspawn__restrict_release(owner, (uint32_t)uid, err);
+}
+
+int
+libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
+                          const char *uuid, struct libspawn_err *err)
+{
+    struct libspawn__restrict_owner owner = describe_owner(host, domid, uuid);
+
+    return libspawn__confine_release_owner(host->store, &owner, err);
 }
 
 /* ---- What the program supports ----------------------------------------- */

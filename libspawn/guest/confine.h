@@ -19,6 +19,13 @@ int libspawn__confine_choose(struct libspawn_create *create,
 int libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
                               const char *uuid, struct libspawn_err *err);
 
+/* The same where there is no host but its store.  The place of a guest whose
+ * number is given out by a hypervisor is LIBSPAWN__CONFINE_MACHINE. */
+#define LIBSPAWN__CONFINE_MACHINE "xen"
+int libspawn__confine_release_owner(
+    struct libspawn__store *store,
+    const struct libspawn__restrict_owner *owner, struct libspawn_err *err);
+
 /* Runs 'run' with what 'program' is known to support; only the first start of
  * a program has to ask it.  Returns as a step does. */
 int libspawn__confine_probe(struct libspawn_create *create,

@@ -272,12 +272,9 @@ has_own_option(const struct libspawn__strv *own, const char *const names[])
     return false;
 }
 
-#define SANDBOX_WITH_USER "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
-
 /* A configuration's own -sandbox stands in the place of ours; whoever passes
- * an option that starts a helper needs one with spawn=allow.  QEMU gives up
- * its user only after it has put on the filter, so that option goes without
- * elevateprivileges=deny. */
+ * an option that starts a helper needs one with spawn=allow.  One that
+ * makes QEMU change its user goes without elevateprivileges=deny. */
 static void
 sandbox(struct libspawn__args *args,
         const struct libspawn__dm_support *support)
@@ -293,7 +290,7 @@ sandbox(struct libspawn__args *args,
                !has_own_option(&own.argv, own_sandbox)) {
         libspawn__args_option(args, "-sandbox", "%s",
                               has_own_option(&own.argv, change_user)
-                                  ? SANDBOX_WITH_USER
+                                  ? LIBSPAWN__DM_SANDBOX_WITH_USER
                                   : LIBSPAWN__DM_SANDBOX_VALUE);
     }
 }

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "dm/probe.h"
+#include "guest/xen/files.h"
 #include "guest/xen/nic.h"
 #include "store/paths.h"
 
@@ -49,6 +51,73 @@ libspawn__xen_dm_find_program(const struct libspawn__xen *xen,
         "no device model is installed: there is neither '%s' "
         "nor '%s' (Debian: package qemu-system-xen)",
         programs[0], programs[1]);
+}
+
+/* ---- Restriction ------------------------------------------------------- */
+
+static void
+fail_unsupported(struct libspawn__args *args, const char *what)
+{
+    libspawn__fail(&args->err, LIBSPAWN_ERR_UNSUPPORTED,
+                   "the device model cannot %s (dm_restrict, "
+                   "device_model_user): it is not a QEMU for Xen of version "
+                   "3.0 or later, or did not answer in time",
+                   what);
+}
+
+/* What newer ones say in one option, older ones say in two. */
+static void
+add_user(struct libspawn__args *args, unsigned int features, uint32_t uid,
+         uint32_t gid)
+{
+    if (features & LIBSPAWN__DM_RUN_WITH_USER) {
+        libspawn__args_option(args, "-run-with", "user=%" PRIu32 ":%" PRIu32,
+                              uid, gid);
+    } else if (features & LIBSPAWN__DM_RUNAS) {
+        libspawn__args_option(args, "-runas", "%" PRIu32 ":%" PRIu32, uid,
+                              gid);
+    } else {
+        fail_unsupported(args, "change its user");
+    }
+}
+
+static void
+add_root(struct libspawn__args *args, unsigned int features)
+{
+    AUTO_FREE char *path = libspawn__xen_files_root_path(args->domid);
+
+    if (features & LIBSPAWN__DM_RUN_WITH_CHROOT) {
+        libspawn__args_option(args, "-run-with", "chroot=%s",
+                              path ? path : "");
+    } else if (features & LIBSPAWN__DM_CHROOT) {
+        libspawn__args_option(args, "-chroot", "%s", path ? path : "");
+    } else {
+        fail_unsupported(args, "change its root directory");
+    }
+}
+
+void
+libspawn__xen_dm_add_restrictions(const struct libspawn__restrict *restricted,
+                                  const struct libspawn__dm_support *support,
+                                  struct libspawn__args *args)
+{
+    unsigned int features = support->features;
+
+    if (restricted->is_on) {
+        if (features & LIBSPAWN__DM_SANDBOX) {
+            libspawn__args_option(args, "-sandbox",
+                                  LIBSPAWN__DM_SANDBOX_WITH_USER);
+        }
+        if (features & LIBSPAWN__DM_XEN_DOMID_RESTRICT) {
+            libspawn__args_add(args, "-xen-domid-restrict");
+        } else {
+            fail_unsupported(args, "restrict itself to one domain");
+        }
+        add_root(args, features);
+    }
+    if (restricted->has_user) {
+        add_user(args, features, restricted->uid, restricted->gid);
+    }
 }
 
 /* ---- Groups ------------------------------------------------------------ */

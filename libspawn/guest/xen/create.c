@@ -10,6 +10,7 @@
 
 #include "dm/dm.h"
 #include "dm/vnc.h"
+#include "guest/confine.h"
 #include "guest/create.h"
 #include "guest/xen/announce.h"
 #include "guest/plugin.h"
@@ -45,6 +46,34 @@ forget_guest(struct libspawn_create *create)
     return 0;
 }
 
+/* A restricted device model is cut off from the store, by which a guest's
+ * drivers would find a disk that it serves.  A CD drive is emulated only. */
+static int
+check_restriction(const struct libspawn_guest_config *config,
+                  const struct libspawn__xen_guest *guest,
+                  struct libspawn_err *err)
+{
+    size_t i;
+
+    if (config->dm_restrict != LIBSPAWN_CHOICE_YES) {
+        return 0;
+    }
+    for (i = 0; i < config->n_disks; i++) {
+        const struct libspawn__xen_disk *disk = &guest->disks[i];
+
+        if (disk->server == LIBSPAWN__XEN_DISK_QDISK &&
+            !disk->config->is_cdrom) {
+            return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                                  "disk '%s': with dm_restrict the device "
+                                  "model cannot serve a file to the guest's "
+                                  "drivers; use a block device, such as a "
+                                  "loop device",
+                                  config->disks[i].target);
+        }
+    }
+    return 0;
+}
+
 static int
 examine(struct libspawn_create *create, struct libspawn_err *err)
 {
@@ -57,6 +86,12 @@ examine(struct libspawn_create *create, struct libspawn_err *err)
     rc = libspawn__xen_guest_init(xen_of(create), create->config, create->uuid,
                                   guest, err);
     if (rc) {
+        free(guest);
+        return rc;
+    }
+    rc = check_restriction(create->config, guest, err);
+    if (rc) {
+        libspawn__xen_guest_dispose(guest);
         free(guest);
         return rc;
     }
@@ -135,9 +170,12 @@ make_nodes(struct libspawn_create *create, struct libspawn_err *err)
     return libspawn__xen_nodes_make(xen_of(create), create->impl, err);
 }
 
+/* The user is noted there. */
 static int
 remove_nodes(struct libspawn_create *create)
 {
+    libspawn__xen_files_remove_root(create->domid);
+    libspawn__confine_release(create->host, create->domid, create->uuid, NULL);
     libspawn__xen_nodes_remove(xen_of(create), create->domid, NULL);
     return 0;
 }
@@ -198,21 +236,17 @@ connect_nics(struct libspawn_create *create, struct libspawn_err *err)
 /* ---- Device model ------------------------------------------------------ */
 
 static int
-fill_arguments(struct libspawn_create *create, struct libspawn_plan *plan,
-               struct libspawn_err *err)
+fill_arguments(struct libspawn_create *create, const char *program,
+               const struct libspawn__dm_support *support,
+               struct libspawn_plan *plan, struct libspawn_err *err)
 {
     AUTO_ARGS struct libspawn__args args = { .config = create->config,
                                              .domid = create->domid,
                                              .is_held = true };
-    AUTO_FREE char *program = NULL;
     size_t i;
-    int rc = libspawn__xen_dm_find_program(
-        xen_of(create), create->config->device_model_override, &program, err);
 
-    if (rc) {
-        return rc;
-    }
     libspawn__args_add(&args, program);
+    libspawn__xen_dm_add_restrictions(&create->restricted, support, &args);
     libspawn__xen_dm_add_arguments(xen_of(create), create->impl, &args);
     if (args.err.code) {
         if (err) {
@@ -228,8 +262,9 @@ fill_arguments(struct libspawn_create *create, struct libspawn_plan *plan,
 }
 
 static int
-fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
-          struct libspawn_err *err)
+fill_plan(struct libspawn_create *create, const char *program,
+          const struct libspawn__dm_support *support,
+          struct libspawn_plan *plan, struct libspawn_err *err)
 {
     const struct libspawn_guest_config *config = create->config;
     AUTO_FREE char *log = libspawn__xen_files_log_path(config->name);
@@ -251,18 +286,22 @@ fill_plan(struct libspawn_create *create, struct libspawn_plan *plan,
         libspawn_plan_set_timeouts(plan, config->start_timeout_ms,
                                    LIBSPAWN__DM_STOP_MS);
     }
-    return fill_arguments(create, plan, err);
+    libspawn__restrict_fill_plan(&create->restricted, config, program,
+                                 LIBSPAWN__RESTRICT_BY_ITSELF, plan);
+    return fill_arguments(create, program, support, plan, err);
 }
 
 static int
-start_device_model(struct libspawn_create *create, struct libspawn_err *err)
+start_program(struct libspawn_create *create, const char *program,
+              const struct libspawn__dm_support *support,
+              struct libspawn_err *err)
 {
     AUTO_FREE char *qmp_path = libspawn__xen_files_qmp_path(create->domid);
     struct libspawn_plan *plan = libspawn_plan_new();
     int rc;
 
     if (plan && qmp_path) {
-        rc = fill_plan(create, plan, err);
+        rc = fill_plan(create, program, support, plan, err);
         if (!rc) {
             rc = libspawn__create_start_dm(create, plan, qmp_path, err);
         }
@@ -271,6 +310,29 @@ start_device_model(struct libspawn_create *create, struct libspawn_err *err)
     }
     libspawn_plan_free(plan);
     return rc;
+}
+
+/* One that keeps its rights is not asked what it supports. */
+static int
+start_device_model(struct libspawn_create *create, struct libspawn_err *err)
+{
+    const struct libspawn__dm_support unknown = { 0 };
+    AUTO_FREE char *program = NULL;
+    int rc = libspawn__xen_dm_find_program(
+        xen_of(create), create->config->device_model_override, &program, err);
+
+    if (!rc) {
+        rc = libspawn__confine_choose(create, err);
+    }
+    if (!rc && create->restricted.is_on) {
+        rc = libspawn__xen_files_make_root(create->domid, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    return create->restricted.is_on || create->restricted.has_user
+               ? libspawn__confine_probe(create, program, start_program, err)
+               : start_program(create, program, &unknown, err);
 }
 
 /* ---- What the device model knows --------------------------------------- */

@@ -3,6 +3,7 @@
 #include <glob.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -45,6 +46,40 @@ char *
 libspawn__xen_files_log_path(const char *name)
 {
     return libspawn__str_format(LIBSPAWN__XEN_LOG_DIR "/qemu-dm-%s.log", name);
+}
+
+char *
+libspawn__xen_files_root_path(uint32_t domid)
+{
+    return libspawn__str_format(
+        LIBSPAWN__XEN_RUN_DIR "/qemu-root-%" PRIu32, domid);
+}
+
+/* One that is left of a domain of the same number goes first: that it can be
+ * removed shows that it was empty. */
+int
+libspawn__xen_files_make_root(uint32_t domid, struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__xen_files_root_path(domid);
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    if ((rmdir(path) < 0 && errno != ENOENT) || mkdir(path, 0000) < 0) {
+        return libspawn__fail_errno(err, errno,
+                                    "making the empty directory '%s'", path);
+    }
+    return 0;
+}
+
+void
+libspawn__xen_files_remove_root(uint32_t domid)
+{
+    AUTO_FREE char *path = libspawn__xen_files_root_path(domid);
+
+    if (path) {
+        rmdir(path);
+    }
 }
 
 /* Takes 'path' in every case; NULL is no memory. */
@@ -120,4 +155,5 @@ libspawn__xen_files_remove(uint32_t domid)
         LIBSPAWN__XEN_LIB_DIR "/userdata-?.%" PRIu32 ".*", domid));
     remove_matching(libspawn__str_format(
         LIBSPAWN__XEN_RUN_DIR "/qmp-lib*-%" PRIu32, domid));
+    libspawn__xen_files_remove_root(domid);
 }

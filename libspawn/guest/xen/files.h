@@ -29,4 +29,10 @@ int libspawn__xen_files_write(const struct libspawn__xen_guest *guest,
 /* Removes what there is of domain 'domid', but for the log. */
 void libspawn__xen_files_remove(uint32_t domid);
 
+/* The empty directory that becomes the root of a restricted device model.
+ * LIBSPAWN_ERR_SYSTEM when what is there is not empty. */
+char *libspawn__xen_files_root_path(uint32_t domid);
+int libspawn__xen_files_make_root(uint32_t domid, struct libspawn_err *err);
+void libspawn__xen_files_remove_root(uint32_t domid);
+
 #endif

@@ -22,7 +22,10 @@ LIBSPAWN_SOURCES := \
   libspawn/store/dir_watch.c \
   libspawn/store/paths.c \
   libspawn/store/store.c \
+  libspawn/proc/adopt.c \
   libspawn/proc/child.c \
+  libspawn/proc/child_end.c \
+  libspawn/proc/child_watcher.c \
   libspawn/proc/ctx.c \
   libspawn/proc/exec.c \
   libspawn/proc/exec_fds.c \

@@ -87,10 +87,12 @@ FLOW_TESTS := \
   test_guest_image \
   test_probe \
   test_qmp_qemu \
+  test_spawn_adopt \
   test_spawn_caller \
   test_spawn_death \
   test_spawn_exec \
   test_spawn_inherit \
+  test_spawn_life \
   test_spawn_log \
   test_spawn_memory \
   test_spawn_monitor \
@@ -111,6 +113,7 @@ EXTRA_SOURCES_test_spawn_memory += tests/lib/memory.c
 $(foreach t,$(filter test_spawn_plan_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) += tests/flow/plan_story.c))
 EXTRA_LIBS_test_spawn_memory = $(EXTRA_LIBS_test_wire_memory)
+EXTRA_LIBS_test_spawn_adopt := -Wl,--wrap=ioctl
 EXTRA_SOURCES_test_spawn_monitor += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_record += tests/flow/recycle.c

@@ -3,8 +3,10 @@
 # The parent of each device model: static, because there is one per guest.
 PROGRAMS += $(BUILD)/bin/spawn-watcher
 SOURCES_spawn-watcher := \
+  tools/spawn-watcher/attach.c \
   tools/spawn-watcher/end.c \
   tools/spawn-watcher/main.c \
+  tools/spawn-watcher/oom.c \
   tools/spawn-watcher/start.c
 LDFLAGS_spawn-watcher := $(WATCHER_LDFLAGS)
 

@@ -419,12 +419,17 @@ struct libspawn_report {
     int sys_errno;       /* when NO_EXEC */
     const char *step;    /* when NO_EXEC: "exec", "chdir", ... */
     bool core_dumped;
-    bool out_of_memory;  /* the kernel killed it to free memory */
+    bool out_of_memory;  /* the kernel killed it to free memory; see below */
     int64_t lived_ms;    /* from exec to the end */
     int64_t deadline_ms; /* when DEADLINE: how long it had */
     const char *tail;    /* the last lines it wrote, at most 20; may be "" */
     const char *log_path; /* "" without a log */
     char *const *argv;   /* ends with NULL */
+    bool is_oom_known;   /* otherwise 'out_of_memory' means nothing */
+    bool has_usage;      /* whether the next three mean anything */
+    int64_t user_us;     /* processor time, with what it reaped */
+    int64_t system_us;
+    int64_t max_rss_kib; /* most memory that it had at once */
 };
 
 /* One sentence, no newline: guest, program, what happened, how long it lived.
@@ -535,6 +540,25 @@ LIBSPAWN_EXPORT int libspawn_child_release(struct libspawn_child *child,
 
 /* Ends it: SIGTERM, the plan's grace, SIGKILL.  The event follows. */
 LIBSPAWN_EXPORT void libspawn_child_stop(struct libspawn_child *child);
+
+/* Takes a child over that was released, by its record: as libspawn_child_start
+ * gives it, in state RELEASED or ENDED, with LIBSPAWN_EVENT_EXITED to come, at
+ * once if it has ended.  It is the very process that the record names, and so
+ * is its watcher, or nothing is touched.  When the watcher lives the child is
+ * attached to it again, beside any others that are; when it died the kernel
+ * tells the status (since Linux 6.15, else it is unknown), and the record gets
+ * it.  May be stopped and freed, as often as wanted, by any process that may
+ * read the record and runs as the watcher's user or root.  Blocks until the
+ * watcher has answered (a millisecond).
+ *
+ * LIBSPAWN_ERR_NOT_FOUND without a record, LIBSPAWN_ERR_BUSY when its caller
+ * has not released it and lives, or its watcher ends it, LIBSPAWN_ERR_TIMEOUT
+ * when it has ended and its watcher, which lives, does not say how. */
+LIBSPAWN_EXPORT int
+libspawn_child_adopt(struct libspawn_ctx *ctx, const char *store_address,
+                     const char *record_path, libspawn_event_fn *fn,
+                     void *user, struct libspawn_child **child_r,
+                     struct libspawn_err *err);
 
 /* Ends what is not released; no event follows.  NULL is fine. */
 LIBSPAWN_EXPORT void libspawn_child_free(struct libspawn_child *child);

@@ -125,25 +125,103 @@ write_ring(struct libspawn__log *log, const char *bytes, size_t size)
     }
 }
 
+/* A file with room for 'size' more bytes; 0 or -errno. */
+static int
+make_room(struct libspawn__log *log, size_t size)
+{
+    if (log->fd >= 0 && log->size + size <= log->max_size) {
+        return 0;
+    }
+    libspawn__auto_close(&log->fd);
+    log->fd = -1;
+    return open_file(log);
+}
+
+/* Returns how many of at most 'size' bytes were written, or -errno.  A part is
+ * what a disk takes that is full behind it. */
+static ssize_t
+write_part(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    size_t part = (size_t)MIN((uint64_t)size, log->max_size);
+    int r = make_room(log, part);
+    ssize_t n;
+
+    if (r) {
+        return r;
+    }
+    do {
+        n = write(log->fd, bytes, part);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return -errno;
+    }
+    log->size += (uint64_t)n;
+    return n;
+}
+
+static void
+lose(struct libspawn__log *log, size_t size, int sys_errno)
+{
+    log->lost += size;
+    log->lost_errno = sys_errno;
+}
+
+/* What cannot be written is not tried again, but the next bytes are. */
+static void
+write_file(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    while (size) {
+        ssize_t n = write_part(log, bytes, size);
+
+        if (n <= 0) {
+            lose(log, size, n ? (int)-n : ENOSPC);
+            return;
+        }
+        bytes += n;
+        size -= (size_t)n;
+    }
+}
+
+/* False when there is no room for it, so none for anything else. */
+static bool
+tell_loss(struct libspawn__log *log)
+{
+    char line[160];
+    int len;
+
+    if (!log->lost) {
+        return true;
+    }
+    len = snprintf(line, sizeof line,
+                   "\nspawn-watcher: %llu bytes of output are lost: %.60s\n",
+                   (unsigned long long)log->lost,
+                   strerror(log->lost_errno));
+    if (write_part(log, line, (size_t)len) <
+        (ssize_t)MIN((uint64_t)len, log->max_size)) {
+        return false;
+    }
+    log->lost = 0;
+    return true;
+}
+
+void
+libspawn__log_note(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    if (!log->path) {
+        return;
+    }
+    if (tell_loss(log)) {
+        write_file(log, bytes, size);
+    } else {
+        lose(log, size, log->lost_errno);
+    }
+}
+
 void
 libspawn__log_write(struct libspawn__log *log, const char *bytes, size_t size)
 {
     write_ring(log, bytes, size);
-    while (log->path && size) {
-        size_t n = (size_t)MIN((uint64_t)size, log->max_size);
-
-        if (log->fd < 0 || log->size + n > log->max_size) {
-            libspawn__auto_close(&log->fd);
-            if (open_file(log) < 0) {
-                return; /* tried again with the next bytes */
-            }
-        }
-        if (!libspawn__fd_write_full(log->fd, bytes, n)) {
-            log->size += n;
-        }
-        bytes += n;
-        size -= n;
-    }
+    libspawn__log_note(log, bytes, size);
 }
 
 /* The ring in order, without the partial line that was overwritten. */

@@ -4,7 +4,8 @@
  *
  * PATH is the present file, PATH.1 the one before, and so on.  A start begins
  * a new generation.  A log that cannot be written (disk full, directory gone)
- * loses lines but never stalls or ends the child.
+ * loses lines but never stalls or ends the child; how much was lost, and why,
+ * is the first that it says when it can be written again.
  *
  * What arrives is untrusted: the tail passes on printable text only.
  */
@@ -23,6 +24,8 @@ struct libspawn__log {
     unsigned int n_old;
     int fd;
     uint64_t size; /* of the present file */
+    uint64_t lost; /* bytes that could not be written, and are not told yet */
+    int lost_errno;
 
     char *ring; /* the last bytes, RING_SIZE of them */
     size_t ring_end;
@@ -37,6 +40,10 @@ void libspawn__log_close(struct libspawn__log *log);
 
 void libspawn__log_write(struct libspawn__log *log, const char *bytes,
                          size_t size);
+
+/* The same for what is not the child's own: it is not among its last lines. */
+void libspawn__log_note(struct libspawn__log *log, const char *bytes,
+                        size_t size);
 
 /* Copies the last lines, at most LIBSPAWN__TAIL_LINES of them and as many as
  * fit, each ending with a newline; returns the size without the NUL. */

@@ -17,6 +17,13 @@
  *
  * The end of the stream before RELEASE means that the other side died: the
  * watcher ends the child, the caller does it through the pidfd.
+ *
+ * Whoever comes later (proc/adopt.c) connects to the name in the record:
+ *
+ *       ATTACH              ----->
+ *                           <-----  ATTACHED + memfd, the plan
+ *       STOP, RELEASE       ----->                  as above
+ *                           <-----  ENDED + tail
  */
 #ifndef LIBSPAWN_PROC_PROTOCOL_H
 #define LIBSPAWN_PROC_PROTOCOL_H
@@ -24,7 +31,7 @@
 #include <stdint.h>
 
 enum {
-    LIBSPAWN__WATCHER_VERSION = 1,
+    LIBSPAWN__WATCHER_VERSION = 2,
     LIBSPAWN__WATCHER_FD = 3
 };
 
@@ -40,14 +47,19 @@ enum libspawn__watcher_type {
     LIBSPAWN__WATCHER_CONFIRM,
     LIBSPAWN__WATCHER_RELEASE,
     LIBSPAWN__WATCHER_STOP,
+    LIBSPAWN__WATCHER_ATTACH,
     /* from the watcher */
     LIBSPAWN__WATCHER_HELD = 16,
     LIBSPAWN__WATCHER_STARTED,
     LIBSPAWN__WATCHER_READY,
     LIBSPAWN__WATCHER_RELEASED,
     LIBSPAWN__WATCHER_FAILED,
-    LIBSPAWN__WATCHER_ENDED
+    LIBSPAWN__WATCHER_ENDED,
+    LIBSPAWN__WATCHER_ATTACHED
 };
+
+/* Bytes that prove to the watcher that somebody could read the record. */
+enum { LIBSPAWN__SECRET_SIZE = 33 }; /* hexadecimal digits, and the NUL */
 
 struct libspawn__watcher_message {
     uint32_t version;
@@ -76,7 +88,18 @@ struct libspawn__watcher_message {
             uint32_t is_known;   /* otherwise wait_status means nothing */
             int64_t lived_ms;
             uint64_t pending; /* conditions of readiness not true yet */
+            uint32_t oom;       /* enum libspawn__oom */
+            uint32_t has_usage; /* whether the next three mean anything */
+            int64_t user_us;
+            int64_t system_us;
+            int64_t max_rss_kib;
         } ended;
+        struct {
+            char secret[LIBSPAWN__SECRET_SIZE];
+        } attach;
+        struct {
+            uint32_t is_released; /* otherwise it is its caller's */
+        } attached;
     } u;
     uint32_t tail_size;
     char tail[LIBSPAWN__TAIL_SIZE];

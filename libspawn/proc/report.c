@@ -269,6 +269,18 @@ libspawn_report_sentence(const struct libspawn_report *report)
     return libspawn__buf_take(&buf);
 }
 
+static void
+put_usage(struct libspawn__buf *buf, const struct libspawn_report *report)
+{
+    if (report->has_usage) {
+        libspawn__buf_puts(buf, "it used ");
+        put_duration(buf, (report->user_us + report->system_us) / 1000);
+        libspawn__buf_printf(buf,
+                             " of processor time and %lld KiB of memory\n",
+                             (long long)report->max_rss_kib);
+    }
+}
+
 char *
 libspawn_report_text(const struct libspawn_report *report)
 {
@@ -290,6 +302,7 @@ libspawn_report_text(const struct libspawn_report *report)
             libspawn__buf_printf(&buf, "  | %s\n", line);
         }
     }
+    put_usage(&buf, report);
     if (report->log_path[0]) {
         libspawn__buf_printf(&buf, "log: %s\n", report->log_path);
     }
@@ -332,6 +345,15 @@ libspawn_report_json(const struct libspawn_report *report)
         libspawn__json_put_string(w, NULL, *arg);
     }
     libspawn__json_end_array(w);
+    if (report->end == LIBSPAWN_END_SIGNALED) {
+        libspawn__json_put_bool(w, "out_of_memory_known",
+                                report->is_oom_known);
+    }
+    if (report->has_usage) {
+        libspawn__json_put_integer(w, "user_us", report->user_us);
+        libspawn__json_put_integer(w, "system_us", report->system_us);
+        libspawn__json_put_integer(w, "max_rss_kib", report->max_rss_kib);
+    }
     libspawn__json_end_object(w);
     return libspawn__json_writer_take(w);
 }

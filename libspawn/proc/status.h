@@ -1,6 +1,6 @@
 /*
- * A wait status in words, the same everywhere: in reports, in the log and in
- * lists.
+ * A wait status: in words, the same everywhere, in reports, in the log and in
+ * lists; and where it comes from without wait(2).
  */
 #ifndef LIBSPAWN_PROC_STATUS_H
 #define LIBSPAWN_PROC_STATUS_H
@@ -18,5 +18,16 @@ void libspawn__status_describe(bool is_known, int wait_status,
 /* "SIGSEGV (Segmentation fault)". */
 void libspawn__status_describe_signal(int signal,
                                       char text[LIBSPAWN__STATUS_TEXT_SIZE]);
+
+enum libspawn__status_source {
+    LIBSPAWN__STATUS_UNKNOWN, /* and will never be known */
+    LIBSPAWN__STATUS_NOT_YET, /* not before its parent has reaped it */
+    LIBSPAWN__STATUS_KNOWN
+};
+
+/* How a process that is no child of ours ended, by its pidfd, as of wait(2).
+ * Linux tells since 6.15, once the process is reaped, whoever did that. */
+enum libspawn__status_source
+libspawn__status_from_pidfd(int pidfd, int *wait_status_r);
 
 #endif

@@ -375,6 +375,75 @@ libspawn__stream_listen(const char *name, mode_t mode, int *fd_r,
                           "'%s' is not punix:PATH or pfd:NUMBER", name);
 }
 
+/* ---- Without a file ---------------------------------------------------- */
+
+/* Names of this kind begin with a NUL and have no other at their end. */
+enum { HIDDEN_NAME_AT = offsetof(struct sockaddr_un, sun_path) + 1 };
+
+static int
+new_hidden_socket(struct libspawn_err *err)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    return fd < 0 ? libspawn__fail_errno(err, errno, "making a socket") : fd;
+}
+
+int
+libspawn__stream_listen_hidden(char **name_r, int *fd_r,
+                               struct libspawn_err *err)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    socklen_t size = sizeof un;
+    AUTO_FREE char *name = NULL;
+    AUTO_FD int fd = new_hidden_socket(err);
+
+    if (fd < 0) {
+        return fd;
+    }
+    /* An address without a name asks the kernel for one. */
+    if (bind(fd, (const struct sockaddr *)&un, sizeof un.sun_family) < 0 ||
+        listen(fd, SOMAXCONN) < 0 ||
+        getsockname(fd, (struct sockaddr *)&un, &size) < 0) {
+        return libspawn__fail_errno(err, errno, "listening");
+    }
+    if (size <= HIDDEN_NAME_AT) {
+        return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
+                              "the kernel gave a socket no name");
+    }
+    name = strndup(un.sun_path + 1, size - HIDDEN_NAME_AT);
+    if (!name) {
+        return libspawn__fail_nomem(err);
+    }
+    *name_r = TAKE_PTR(name);
+    *fd_r = TAKE_FD(fd);
+    return 0;
+}
+
+int
+libspawn__stream_connect_hidden(const char *name, int *fd_r,
+                                struct libspawn_err *err)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    size_t size = strlen(name);
+    AUTO_FD int fd = -1;
+
+    if (!size || size >= sizeof un.sun_path) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "'%s' is no name of a socket", name);
+    }
+    fd = new_hidden_socket(err);
+    if (fd < 0) {
+        return fd;
+    }
+    memcpy(un.sun_path + 1, name, size);
+    if (connect(fd, (const struct sockaddr *)&un,
+                (socklen_t)(HIDDEN_NAME_AT + size)) < 0) {
+        return libspawn__fail_errno(err, errno, "connecting to '%s'", name);
+    }
+    *fd_r = TAKE_FD(fd);
+    return 0;
+}
+
 int
 libspawn__stream_accept(int listener, int *fd_r, struct libspawn_err *err)
 {

@@ -33,6 +33,15 @@ int libspawn__stream_connect(const char *name, int *fd_r,
 int libspawn__stream_listen(const char *name, mode_t mode, int *fd_r,
                             struct libspawn_err *err);
 
+/* The same without a file, for packets (SOCK_SEQPACKET) among processes of one
+ * network namespace: the kernel chooses a name that nobody has, and forgets it
+ * with the socket.  Anybody may connect, so both sides ask who the other is.
+ * The name is a few letters and digits; free it with free(3). */
+int libspawn__stream_listen_hidden(char **name_r, int *fd_r,
+                                   struct libspawn_err *err);
+int libspawn__stream_connect_hidden(const char *name, int *fd_r,
+                                    struct libspawn_err *err);
+
 /* LIBSPAWN_ERR_BUSY: nobody is waiting. */
 int libspawn__stream_accept(int listener, int *fd_r, struct libspawn_err *err);
 

@@ -3,9 +3,11 @@
  */
 #include "tools/spawn-watcher/watcher.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -113,51 +115,71 @@ remove_files(const struct watcher *w)
 /* ---- The last word ----------------------------------------------------- */
 
 static void
-remove_records(struct watcher *w)
+log_end(struct watcher *w)
+{
+    const struct libspawn__record *end = &w->record;
+    char status[LIBSPAWN__STATUS_TEXT_SIZE];
+    char line[3 * LIBSPAWN__STATUS_TEXT_SIZE];
+    int len;
+
+    libspawn__status_describe(end->is_known, end->wait_status, status);
+    len = snprintf(line, sizeof line,
+                   "spawn-watcher: process %d %s%s; it lived %" PRId64
+                   ".%03" PRId64 " s, used %" PRId64 ".%03" PRId64
+                   " s of processor time and %" PRId64 " KiB of memory\n",
+                   (int)w->child.id.pid, status,
+                   end->oom == LIBSPAWN__OOM_YES ? ", out of memory" : "",
+                   end->lived_ms / 1000, end->lived_ms % 1000,
+                   (end->user_us + end->system_us) / 1000000,
+                   (end->user_us + end->system_us) / 1000 % 1000,
+                   end->max_rss_kib);
+    libspawn__log_note(&w->log, line, (size_t)len);
+}
+
+static void
+remove_pid_nodes(struct watcher *w)
 {
     size_t i;
 
+    for (i = 0; i < w->plan.pid_nodes.n_items; i++) {
+        libspawn__store_discard(w->store, NULL, w->plan.pid_nodes.items[i],
+                                NULL);
+    }
+}
+
+static void
+remove_records(struct watcher *w)
+{
     if (!w->is_recorded || !w->store) {
         return;
     }
     /* What cannot be removed now is found by its dead owner later. */
-    for (i = 0; i < w->plan.pid_nodes.n_items; i++) {
-        libspawn__store_remove(w->store, NULL, w->plan.pid_nodes.items[i],
-                               NULL);
-    }
+    remove_pid_nodes(w);
     libspawn__store_remove(w->store, NULL, w->plan.record_path, NULL);
 }
 
-static void
-log_end(struct watcher *w)
-{
-    char status[LIBSPAWN__STATUS_TEXT_SIZE];
-    char line[2 * LIBSPAWN__STATUS_TEXT_SIZE];
-    int len;
-
-    libspawn__status_describe(w->record.is_known, w->record.wait_status,
-                              status);
-    len = snprintf(line, sizeof line, "spawn-watcher: process %d %s\n",
-                   (int)w->child.id.pid, status);
-    libspawn__log_write(&w->log, line, (size_t)len);
-}
-
-/* Only a child that was released leaves a record of its end. */
+/* Only a child that was released leaves a record of its end, and even that no
+ * pid: whoever read it might send a signal there. */
 static void
 record_end(struct watcher *w)
 {
     struct libspawn_err err;
+    int rc;
 
     w->record.state = LIBSPAWN__RECORD_EXITED;
     w->record.ended_at_ms = libspawn__clock_realtime_ms();
     if (!w->plan.store_address) {
         return;
     }
-    if (libspawn__store_open(w->plan.store_address, &w->store, &err) ||
-        libspawn__record_write(w->store, w->plan.record_path, &w->record,
-                               &err)) {
-        libspawn__log_write(&w->log, err.text, strlen(err.text));
-        libspawn__log_write(&w->log, "\n", 1);
+    rc = libspawn__store_open(w->plan.store_address, &w->store, &err);
+    if (!rc) {
+        remove_pid_nodes(w);
+        rc = libspawn__record_write(w->store, w->plan.record_path, &w->record,
+                                    &err);
+    }
+    if (rc) {
+        libspawn__log_note(&w->log, err.text, strlen(err.text));
+        libspawn__log_note(&w->log, "\n", 1);
     }
 }
 
@@ -181,21 +203,47 @@ report_end(struct watcher *w)
         message.u.ended.is_known = w->record.is_known;
         message.u.ended.wait_status = w->record.wait_status;
         message.u.ended.pending = w->pending;
-        message.u.ended.lived_ms =
-            w->executed_at_ms ? libspawn__clock_now_ms() - w->executed_at_ms
-                              : 0;
+        message.u.ended.lived_ms = w->record.lived_ms;
+        message.u.ended.oom = w->record.oom;
+        message.u.ended.has_usage = w->record.has_usage;
+        message.u.ended.user_us = w->record.user_us;
+        message.u.ended.system_us = w->record.system_us;
+        message.u.ended.max_rss_kib = w->record.max_rss_kib;
     }
     message.tail_size = (uint32_t)libspawn__log_copy_tail(
         &w->log, message.tail, sizeof message.tail);
     watcher_send(w, &message, type, -1);
+    watcher_tell_clients(w, &message, type);
+}
+
+static int64_t
+microseconds(const struct timeval *time)
+{
+    return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
 }
 
 static void
-child_ended(struct watcher *w, bool is_known, int wait_status)
+keep_end(struct watcher *w, int wait_status, const struct rusage *usage)
+{
+    struct libspawn__record *record = &w->record;
+
+    record->is_known = true;
+    record->wait_status = wait_status;
+    record->lived_ms = w->executed_at_ms
+                           ? libspawn__clock_now_ms() - w->executed_at_ms
+                           : 0;
+    record->oom = watcher_oom_end(w, wait_status);
+    record->has_usage = true;
+    record->user_us = microseconds(&usage->ru_utime);
+    record->system_us = microseconds(&usage->ru_stime);
+    record->max_rss_kib = usage->ru_maxrss;
+}
+
+static void
+child_ended(struct watcher *w, int wait_status, const struct rusage *usage)
 {
     libspawn__timer_cancel(&w->kill_timer);
-    w->record.is_known = is_known;
-    w->record.wait_status = wait_status;
+    keep_end(w, wait_status, usage);
     end_descendants();
     remove_files(w);
     watcher_read_output(w);
@@ -223,6 +271,7 @@ on_sigchld(struct libspawn__io *io, uint32_t events)
 {
     struct watcher *w = CONTAINER_OF(io, struct watcher, sigchld_io);
     struct signalfd_siginfo info;
+    struct rusage usage;
     int wait_status;
     pid_t pid;
 
@@ -232,12 +281,12 @@ on_sigchld(struct libspawn__io *io, uint32_t events)
         return;
     }
     for (;;) {
-        pid = waitpid(-1, &wait_status, WNOHANG);
+        pid = wait4(-1, &wait_status, WNOHANG, &usage);
         if (pid <= 0) {
             return;
         }
         if (pid == w->child.id.pid) {
-            child_ended(w, true, wait_status);
+            child_ended(w, wait_status, &usage);
             return;
         }
     }

@@ -22,25 +22,27 @@ enum {
     EXIT_USAGE = 2
 };
 
-bool
-watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
-             enum libspawn__watcher_type type, int fd)
+void
+watcher_send_to(int socket, struct libspawn__watcher_message *message,
+                enum libspawn__watcher_type type, int fd)
 {
     size_t size = offsetof(struct libspawn__watcher_message, tail) +
                   message->tail_size;
-    ssize_t n = 0;
 
+    message->version = LIBSPAWN__WATCHER_VERSION;
+    message->type = type;
+    /* A peer that is gone is noticed by the end of the stream, and one that
+     * does not read cannot be helped. */
+    libspawn__stream_send(socket, message, size, &fd, fd >= 0);
+}
+
+void
+watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
+             enum libspawn__watcher_type type, int fd)
+{
     if (w->caller_fd >= 0) {
-        message->version = LIBSPAWN__WATCHER_VERSION;
-        message->type = type;
-        n = libspawn__stream_send(w->caller_fd, message, size, &fd, fd >= 0);
-        if (n < 0) {
-            /* A caller that would wait for what was lost sees the end of the
-             * stream instead, and so do we: neither goes on alone. */
-            shutdown(w->caller_fd, SHUT_RDWR);
-        }
+        watcher_send_to(w->caller_fd, message, type, fd);
     }
-    return n >= 0 || n == -EPIPE;
 }
 
 void
@@ -72,11 +74,9 @@ release(struct watcher *w, const struct libspawn__watcher_message *message)
     if (w->state != WATCHER_READY && w->state != WATCHER_RELEASED) {
         return; /* it ended meanwhile: the caller is about to read that */
     }
-    if (!watcher_send(w, &answer, LIBSPAWN__WATCHER_RELEASED, -1)) {
-        return;
-    }
     w->is_released = true;
     w->state = WATCHER_RELEASED;
+    watcher_send(w, &answer, LIBSPAWN__WATCHER_RELEASED, -1);
     if (message->u.release.detach) {
         w->is_done = true;
     }
@@ -108,6 +108,20 @@ static const struct {
     { LIBSPAWN__WATCHER_STOP, stop },
 };
 
+void
+watcher_obey(struct watcher *w,
+             const struct libspawn__watcher_message *message)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(handlers); i++) {
+        if (handlers[i].type == message->type) {
+            handlers[i].handle(w, message);
+            return;
+        }
+    }
+}
+
 static void
 on_caller(struct libspawn__io *io, uint32_t events)
 {
@@ -115,7 +129,6 @@ on_caller(struct libspawn__io *io, uint32_t events)
     struct libspawn__watcher_message message;
     size_t n_fds = 0;
     ssize_t n;
-    size_t i;
 
     (void)events;
     n = libspawn__stream_recv(w->caller_fd, &message, sizeof message, NULL,
@@ -128,12 +141,7 @@ on_caller(struct libspawn__io *io, uint32_t events)
         lose_caller(w);
         return;
     }
-    for (i = 0; i < ARRAY_SIZE(handlers); i++) {
-        if (handlers[i].type == message.type) {
-            handlers[i].handle(w, &message);
-            return;
-        }
-    }
+    watcher_obey(w, &message);
 }
 
 /* ---- Set-up ------------------------------------------------------------ */
@@ -202,7 +210,7 @@ identify(struct watcher *w, struct libspawn_err *err)
 static void
 tidy_up(void)
 {
-    libspawn__fd_close_from(LIBSPAWN__WATCHER_FD + 1);
+    close_range(LIBSPAWN__WATCHER_FD + 1, ~0U, 0);
     libspawn__exec_reset_signals();
     signal(SIGPIPE, SIG_IGN);
     /* What the child leaves behind comes to us and not to init. */
@@ -216,6 +224,8 @@ set_up(struct watcher *w, struct libspawn_err *err)
 
     w->caller_fd = LIBSPAWN__WATCHER_FD;
     w->sigchld_fd = w->output_fd = w->notify_fd = w->child.fd = w->log.fd = -1;
+    w->listener_fd = -1;
+    libspawn__list_init(&w->clients);
     libspawn__plan_init(&w->plan);
     tidy_up();
 
@@ -252,6 +262,7 @@ report_failure(struct watcher *w, const struct libspawn_err *err)
 static void
 tear_down(struct watcher *w)
 {
+    watcher_drop_clients(w);
     libspawn__store_close(w->store);
     libspawn__log_close(&w->log);
     libspawn__plan_dispose(&w->plan);

@@ -175,6 +175,9 @@ prepare(struct watcher *w, int *output_r, int *notify_r,
         rc = open_store(w, err);
     }
     if (!rc) {
+        rc = watcher_listen(w, err);
+    }
+    if (!rc) {
         rc = open_pipe(&w->output_fd, output_r, err);
     }
     if (!rc) {
@@ -227,6 +230,18 @@ place_child(struct watcher *w, struct libspawn_err *err)
     return err->code;
 }
 
+/* The strings stay the plan's. */
+static void
+describe_child(struct watcher *w)
+{
+    w->text.label = w->plan.label;
+    w->text.guest = w->plan.guest;
+    w->text.program = w->plan.program;
+    w->text.log_path = w->plan.log_path;
+    w->text.pid_nodes = w->plan.pid_nodes;
+    w->record.text = &w->text;
+}
+
 static int
 write_records(struct watcher *w, struct libspawn_err *err)
 {
@@ -236,6 +251,8 @@ write_records(struct watcher *w, struct libspawn_err *err)
     w->record.state = LIBSPAWN__RECORD_STARTING;
     w->record.child = w->child.id;
     w->record.started_at_ms = libspawn__clock_realtime_ms();
+    w->record.stop_ms = (int64_t)MIN(w->plan.stop_ms, UINT32_MAX);
+    describe_child(w);
     if (w->store) {
         w->is_recorded = true;
         rc = libspawn__record_write(w->store, w->plan.record_path, &w->record,
@@ -294,6 +311,8 @@ watcher_start(struct watcher *w, struct libspawn_err *err)
     if (!rc) {
         rc = libspawn__exec_release(&w->exec, &late);
     }
+    /* The child is on its way meanwhile. */
+    watcher_oom_begin(w);
     if (rc) {
         /* As process 1 of a pid namespace it would take no SIGTERM. */
         libspawn__exec_cancel(&w->exec);

@@ -3,7 +3,9 @@
  *
  *   main.c    set-up, and what the caller says
  *   start.c   plan, held child, record, exec, conditions of readiness
+ *   attach.c  those who come later, to a child that was released
  *   end.c     signals, reaping, descendants, the last word
+ *   oom.c     whether the kernel killed the child to free memory
  *
  * Life:
  *
@@ -23,11 +25,12 @@
  *
  * Rights: runs as the caller's user; holds the socket to the caller, the
  * child's pidfd, the read end of the child's output, the log, and in the
- * start the store.
+ * start the store; and a socket on which it listens: attach.c.
  */
 #ifndef TOOLS_SPAWN_WATCHER_H
 #define TOOLS_SPAWN_WATCHER_H
 
+#include "base/list.h"
 #include "base/pidref.h"
 #include "loop/loop.h"
 #include "proc/exec.h"
@@ -45,6 +48,14 @@ enum watcher_state {
     WATCHER_ENDING
 };
 
+/* Counts of processes that were killed to free memory, at the start. */
+struct watcher_oom {
+    bool is_cgroup_known; /* in the cgroup of the plan */
+    bool is_host_known;   /* on this host */
+    uint64_t in_cgroup;
+    uint64_t on_host;
+};
+
 struct watcher {
     struct libspawn__loop *loop;
     enum watcher_state state;
@@ -55,10 +66,17 @@ struct watcher {
     int caller_fd;      /* -1: the caller is gone */
     struct libspawn__io caller_io;
 
+    int listener_fd; /* -1: nobody can attach */
+    struct libspawn__io listener_io;
+    struct libspawn__timer accept_timer; /* listens again */
+    struct libspawn__list clients;       /* struct client of attach.c */
+    unsigned int n_clients;
+
     struct libspawn_plan plan;
     struct libspawn__store *store; /* NULL: none, or not needed now */
     struct libspawn__store_watch ready_watch;
     struct libspawn__record record;
+    struct libspawn__record_text text; /* the strings of the record */
     bool is_recorded;
     struct libspawn__log log;
 
@@ -74,6 +92,7 @@ struct watcher {
     int sigchld_fd;
     struct libspawn__io sigchld_io;
     struct libspawn__timer kill_timer;
+    struct watcher_oom oom;
 
     bool has_failed; /* the start failed for 'failure', not by the child */
     bool is_no_exec;
@@ -90,9 +109,29 @@ int watcher_watch_children(struct watcher *w, struct libspawn_err *err);
 void watcher_end_child(struct watcher *w, uint32_t grace_ms);
 void watcher_read_output(struct watcher *w);
 
-/* main.c: sends one message; 'fd' travels along when it is not negative.
- * False when it was lost: then the connection to the caller ends soon. */
-bool watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
+/* attach.c.  Listens if there is a record in which to say where.  Whoever is
+ * attached gets what watcher_tell_clients sends. */
+int watcher_listen(struct watcher *w, struct libspawn_err *err);
+void watcher_tell_clients(struct watcher *w,
+                          struct libspawn__watcher_message *message,
+                          enum libspawn__watcher_type type);
+void watcher_drop_clients(struct watcher *w);
+
+/* oom.c */
+void watcher_oom_begin(struct watcher *w);
+enum libspawn__oom watcher_oom_end(const struct watcher *w, int wait_status);
+
+/* main.c: the message is complete but for its head; 'fd' travels along when it
+ * is not negative. */
+void watcher_send_to(int socket, struct libspawn__watcher_message *message,
+                     enum libspawn__watcher_type type, int fd);
+
+/* main.c: what 'message' orders, whoever sent it. */
+void watcher_obey(struct watcher *w,
+                  const struct libspawn__watcher_message *message);
+
+/* The same to the caller, if it is still there. */
+void watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
                   enum libspawn__watcher_type type, int fd);
 
 /* The start failed for a reason of ours: ends the child and reports it. */

@@ -1,0 +1,323 @@
+/*
+ * Taking over a child that somebody else started and released: another process
+ * of the same user, or an earlier run of the same program.
+ *
+ *   libspawn_child_adopt -> read_record -> take_over -> attach
+ *
+ * Nothing is believed of the record but where to look: child and watcher are
+ * pinned by pidfds that prove their identity, and whoever answers at the name
+ * in the record has to be that watcher.  It in turn wants to hear the secret
+ * of the record.  A watcher that lives and cannot be reached, such as one of
+ * another version, is left to its work: it writes how the child ended.
+ */
+#include "proc/child.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/util.h"
+#include "wire/stream.h"
+
+/* What is known of the child before there is one. */
+struct adoption {
+    struct libspawn__store *store;
+    const char *path;
+    struct libspawn__record record;
+    struct libspawn__record_text text;
+};
+
+/* ---- The report -------------------------------------------------------- */
+
+/* As much of it as the record has. */
+static int
+init_report(const struct adoption *adoption, struct libspawn__report *report_r,
+            struct libspawn_err *err)
+{
+    char program[] = "unknown program";
+    const struct libspawn__record_text *text = &adoption->text;
+    /* Borrows its strings, so it is not disposed of. */
+    struct libspawn_plan plan = { .label = text->label,
+                                  .guest = text->guest,
+                                  .program = text->program ? text->program
+                                                           : program,
+                                  .log_path = text->log_path };
+    int rc = libspawn__report_init(report_r, &plan, err);
+
+    if (!rc) {
+        report_r->pub.pid = adoption->record.child.pid;
+        libspawn__report_set(report_r, &report_r->stage, "running");
+    }
+    return rc;
+}
+
+/* The plan tells more, above all the arguments. */
+static void
+use_plan(struct libspawn_child *child, int memfd)
+{
+    AUTO_PLAN struct libspawn_plan plan;
+    struct libspawn__report report;
+
+    libspawn__plan_init(&plan);
+    if (memfd < 0 || libspawn__plan_unpack(memfd, &plan, NULL) ||
+        libspawn__report_init(&report, &plan, NULL)) {
+        return;
+    }
+    report.pub.pid = child->report.pub.pid;
+    libspawn__report_set(&report, &report.stage, "running");
+    libspawn__report_dispose(&child->report);
+    child->report = report;
+}
+
+static int
+new_child(struct libspawn_ctx *ctx, const struct adoption *adoption,
+          struct libspawn_child **child_r, struct libspawn_err *err)
+{
+    struct libspawn__report report;
+    struct libspawn_child *child;
+    int rc = init_report(adoption, &report, err);
+
+    if (rc) {
+        return rc;
+    }
+    child = libspawn__child_new(ctx, &report, err);
+    if (!child) {
+        return LIBSPAWN_ERR_NO_MEMORY;
+    }
+    child->state = LIBSPAWN__CHILD_RELEASED;
+    child->stop_ms = (uint32_t)MIN(adoption->record.stop_ms, UINT32_MAX);
+    rc = libspawn__str_assign(&child->store_address,
+                              libspawn__store_address(adoption->store), err);
+    if (!rc) {
+        rc = libspawn__strv_add(&child->nodes, adoption->path, err);
+    }
+    if (rc) {
+        libspawn_child_free(child);
+        return rc;
+    }
+    *child_r = child;
+    return 0;
+}
+
+/* ---- Attaching to the watcher ------------------------------------------ */
+
+/* The name may be another's by now; the watcher, which is pinned, is not. */
+static int
+connect_watcher(const struct adoption *adoption,
+                const struct libspawn__pidref *watcher, int *fd_r,
+                struct libspawn_err *err)
+{
+    AUTO_FD int fd = -1;
+    pid_t pid;
+    uid_t uid;
+    int rc;
+
+    if (!adoption->text.control || !adoption->text.secret) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "the watcher takes no connections");
+    }
+    rc = libspawn__stream_connect_hidden(adoption->text.control, &fd, err);
+    if (!rc) {
+        rc = libspawn__stream_peer(fd, &pid, &uid, err);
+    }
+    if (!rc &&
+        (pid != watcher->id.pid || !libspawn__pidref_is_alive(watcher))) {
+        rc = libspawn__fail(err, LIBSPAWN_ERR_GONE,
+                            "somebody else has the watcher's name");
+    }
+    if (!rc) {
+        *fd_r = TAKE_FD(fd);
+    }
+    return rc;
+}
+
+/* The answer, and the plan with it. */
+static int
+receive_answer(int fd, struct libspawn__watcher_message *answer, int *memfd_r,
+               struct libspawn_err *err)
+{
+    struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+    int64_t until_ms = libspawn__clock_now_ms() + LIBSPAWN__WATCHER_ANSWER_MS;
+    AUTO_FD int memfd = -1;
+    size_t n_fds = 1;
+    int64_t left_ms;
+    ssize_t n;
+
+    do {
+        left_ms = MAX(until_ms - libspawn__clock_now_ms(), 0);
+    } while (poll(&pollfd, 1, (int)left_ms) < 0 && errno == EINTR);
+    n = libspawn__stream_recv(fd, answer, sizeof *answer, &memfd, &n_fds);
+    if (n == -EAGAIN) {
+        return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                              "the watcher does not answer");
+    }
+    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
+        answer->version != LIBSPAWN__WATCHER_VERSION ||
+        answer->type != LIBSPAWN__WATCHER_ATTACHED) {
+        return libspawn__fail(err, LIBSPAWN_ERR_GONE, "the watcher hung up");
+    }
+    *memfd_r = TAKE_FD(memfd);
+    return 0;
+}
+
+static int
+say_secret(int fd, const char *secret, struct libspawn_err *err)
+{
+    struct libspawn__watcher_message message = {
+        .version = LIBSPAWN__WATCHER_VERSION,
+        .type = LIBSPAWN__WATCHER_ATTACH,
+    };
+    ssize_t n;
+
+    if (strlen(secret) >= sizeof message.u.attach.secret) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "the record has a bad secret");
+    }
+    memcpy(message.u.attach.secret, secret, strlen(secret));
+    n = libspawn__stream_send(fd, &message,
+                              offsetof(struct libspawn__watcher_message, tail),
+                              NULL, 0);
+    return n < 0 ? libspawn__fail_errno(err, (int)-n, "attaching") : 0;
+}
+
+/* LIBSPAWN_ERR_BUSY: the child is its caller's still.  Anything else but 0:
+ * the watcher cannot be reached. */
+static int
+attach(struct libspawn_child *child, const struct adoption *adoption,
+       struct libspawn_err *err)
+{
+    struct libspawn__watcher_message answer;
+    AUTO_FD int memfd = -1;
+    AUTO_FD int fd = -1;
+    int rc = connect_watcher(adoption, &child->watcher, &fd, err);
+
+    if (!rc) {
+        rc = say_secret(fd, adoption->text.secret, err);
+    }
+    if (!rc) {
+        rc = receive_answer(fd, &answer, &memfd, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    if (!answer.u.attached.is_released) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "%s '%s' was not released by its caller",
+                              child->report.label, child->report.program);
+    }
+    use_plan(child, memfd);
+    return libspawn__child_watch(child, TAKE_FD(fd), err);
+}
+
+/* ---- Taking over ------------------------------------------------------- */
+
+static int
+read_record(struct adoption *adoption, struct libspawn_err *err)
+{
+    libspawn__record_text_dispose(&adoption->text);
+    return libspawn__record_read_text(adoption->store, adoption->path,
+                                      &adoption->record, &adoption->text, err);
+}
+
+/* The child is no more, but the record does not say how it ended. */
+static int
+find_end(struct libspawn_child *child, struct adoption *adoption,
+         struct libspawn_err *err)
+{
+    struct libspawn__record *record = &adoption->record;
+    int rc = 0;
+
+    if (child->watcher.fd >= 0 &&
+        libspawn__pidref_wait(&child->watcher, LIBSPAWN__WATCHER_ANSWER_MS,
+                              NULL)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                              "%s '%s' has ended, and its watcher does not "
+                              "say how",
+                              child->report.label, child->report.program);
+    }
+    rc = read_record(adoption, err);
+    if (!rc && record->state != LIBSPAWN__RECORD_EXITED) {
+        record->state = LIBSPAWN__RECORD_EXITED;
+        record->ended_at_ms = libspawn__clock_realtime_ms();
+        rc = libspawn__record_write_end(adoption->store, adoption->path,
+                                        record, err);
+    }
+    return rc;
+}
+
+static int
+take_end(struct libspawn_child *child, const struct libspawn__record *record)
+{
+    if (!record->is_known) {
+        libspawn__report_set(&child->report, &child->report.detail,
+                             "its watcher died");
+    }
+    libspawn__child_finish_with(child, record);
+    return 0;
+}
+
+static int
+take_over(struct libspawn_child *child, struct adoption *adoption,
+          struct libspawn_err *err)
+{
+    const struct libspawn__record *record = &adoption->record;
+    int rc;
+
+    if (record->state == LIBSPAWN__RECORD_EXITED) {
+        return take_end(child, record);
+    }
+    rc = record->watcher.pid
+             ? libspawn__pidref_open(&record->watcher, &child->watcher, err)
+             : 0;
+    if (rc && rc != LIBSPAWN_ERR_GONE) {
+        return rc;
+    }
+    rc = libspawn__pidref_open(&record->child, &child->ref, err);
+    if (rc == LIBSPAWN_ERR_GONE) {
+        rc = find_end(child, adoption, err);
+        return rc ? rc : take_end(child, record);
+    } else if (rc) {
+        return rc;
+    }
+    if (child->watcher.fd >= 0) {
+        rc = attach(child, adoption, err);
+        if (!rc || rc == LIBSPAWN_ERR_BUSY || rc == LIBSPAWN_ERR_NO_MEMORY) {
+            return rc;
+        }
+    }
+    libspawn__child_watch_orphan(child);
+    return 0;
+}
+
+int
+libspawn_child_adopt(struct libspawn_ctx *ctx, const char *store_address,
+                     const char *record_path, libspawn_event_fn *fn,
+                     void *user, struct libspawn_child **child_r,
+                     struct libspawn_err *err)
+{
+    struct adoption adoption = { .path = record_path };
+    struct libspawn_child *child = NULL;
+    int rc = libspawn__store_open(store_address, &adoption.store, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = read_record(&adoption, err);
+    if (!rc) {
+        rc = new_child(ctx, &adoption, &child, err);
+    }
+    if (!rc) {
+        rc = take_over(child, &adoption, err);
+    }
+    libspawn__record_text_dispose(&adoption.text);
+    libspawn__store_close(adoption.store);
+    if (rc) {
+        libspawn_child_free(child);
+        return rc;
+    }
+    child->fn = fn;
+    child->user = user;
+    *child_r = child;
+    return 0;
+}

@@ -1,0 +1,169 @@
+/*
+ * A child's whole life after its release: what is known of its end, and a log
+ * that keeps up with it whatever it writes and wherever that goes.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/fd.h"
+#include "base/util.h"
+#include "tests/flow/spawn_story.h"
+
+#define LOG "dm.log"
+
+static void
+begin_with_log(struct story *story, const char *directory, size_t max_size,
+               unsigned int n_old)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/%s/" LOG, harness_dir(), directory);
+
+    story_begin(story);
+    libspawn_plan_set_log(story->plan, path, max_size, n_old);
+    libspawn_plan_set_directory(story->plan, harness_dir());
+}
+
+/* -1: there is no such file. */
+static long
+size_of(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) < 0 ? -1 : (long)st.st_size;
+}
+
+/* ---- What is known of the end ------------------------------------------ */
+
+TEST(released_child_ends__record_and_log_tell_what_it_used)
+{
+    AUTO_STORY struct story story;
+    AUTO_FREE char *log = NULL;
+    struct libspawn__record record;
+    int fds[2];
+
+    begin_with_log(&story, ".", 0, 0);
+    story_program(&story, "/bin/sh", "-c",
+                  "read line <&8; i=0; "
+                  "while [ $i -lt 200000 ]; do i=$((i + 1)); done; exit 3");
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    libspawn_plan_add_fd(story.plan, fds[0], 8);
+    story_run(&story);
+    story_release(&story, LIBSPAWN_RELEASE_WATCHED);
+    close(fds[0]);
+    close(fds[1]);
+    story_await(&story, "started ready exited");
+    ck_assert(story_read_record(&story, &record));
+    ck_assert_int_eq(WEXITSTATUS(record.wait_status), 3);
+    ck_assert(record.has_usage);
+    ck_assert_int_gt(record.user_us + record.system_us, 10000);
+    ck_assert_int_gt(record.max_rss_kib, 100);
+    ck_assert_int_gt(record.lived_ms, 0);
+    ck_assert_int_eq(record.oom, LIBSPAWN__OOM_NO);
+    ck_assert(story_report(&story)->user_us == record.user_us);
+    log = harness_read_file(LOG);
+    assert_contains(log, "exited with status 3; it lived ");
+    assert_contains(log, " KiB of memory\n");
+}
+
+TEST(child_killed_on_a_host_with_memory__was_not_out_of_memory)
+{
+    AUTO_STORY struct story story;
+    struct libspawn__pidref ref;
+    struct libspawn_err err;
+
+    story_begin(&story);
+    story_model(&story, "--never-ready");
+    story_run(&story);
+    ref = story_pin_child(&story);
+    assert_ok(libspawn__pidref_signal(&ref, SIGKILL, &err), &err);
+    story_await(&story, "started ready exited");
+    ck_assert_int_eq(story_report(&story)->signal, SIGKILL);
+    ck_assert(!story_report(&story)->out_of_memory);
+    libspawn__pidref_dispose(&ref);
+}
+
+/* ---- Noise ------------------------------------------------------------- */
+
+/* Megabytes; NOISE_MB for more. */
+static unsigned long
+noise_size(void)
+{
+    const char *text = getenv("NOISE_MB");
+    unsigned long megabytes = text ? strtoul(text, NULL, 10) : 0;
+
+    return (megabytes ? megabytes : 200) * 1000000;
+}
+
+TEST_TIMEOUT(child_that_writes_without_pause__is_logged_within_bounds, 120)
+{
+    enum {
+        MAX_SIZE = 1024 * 1024,
+        N_OLD = 2
+    };
+    AUTO_STORY struct story story;
+    AUTO_FREE char *noise =
+        libspawn__str_format("yes noise | head -c %lu; exit 7", noise_size());
+
+    begin_with_log(&story, ".", MAX_SIZE, N_OLD);
+    story_program(&story, "/bin/sh", "-c", noise);
+    story_start(&story);
+    while (story.trace[0] == '\0' || !strstr(story.trace, "exited")) {
+        struct libspawn_err err;
+
+        assert_ok(libspawn_ctx_wait(story.ctx, -1, &err), &err);
+        ck_assert_int_le(size_of(LOG), MAX_SIZE);
+    }
+    ck_assert_int_eq(story_report(&story)->exit_code, 7);
+    ck_assert_int_le(size_of(LOG), MAX_SIZE);
+    ck_assert_int_le(size_of(LOG ".1"), MAX_SIZE);
+    ck_assert_int_le(size_of(LOG ".2"), MAX_SIZE);
+    ck_assert_int_eq(size_of(LOG ".3"), -1);
+    assert_contains(story_report(&story)->tail, "noise\n");
+}
+
+static bool
+make_small_disk(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mkdir("small", 0755) == 0 &&
+           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", "small", "tmpfs", 0, "size=64k") == 0;
+}
+
+TEST(disk_is_full_for_a_while__log_says_how_much_is_lost_once_there_is_room)
+{
+    AUTO_STORY struct story story;
+    AUTO_FREE char *log = NULL;
+    int fds[2];
+
+    if (!make_small_disk()) {
+        TEST_SKIP("needs the right to mount");
+    }
+    begin_with_log(&story, "small", 0, 0);
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    libspawn_plan_add_fd(story.plan, fds[0], 8);
+    libspawn_plan_ready_on_notify(story.plan, 7);
+    story_program(&story, "/bin/sh", "-c",
+                  "dd if=/dev/zero of=small/full bs=4k count=100 2>&-; "
+                  "i=0; while [ $i -lt 2000 ]; do echo line $i; "
+                  "i=$((i + 1)); done; rm small/full; echo >&7; "
+                  "read line <&8; echo last; exit 7");
+    story_start(&story);
+    story_await(&story, "started ready");
+    close(fds[0]);
+    close(fds[1]);
+    story_await(&story, "started ready exited");
+    ck_assert_int_eq(story_report(&story)->exit_code, 7);
+    log = harness_read_file("small/" LOG);
+    assert_contains(log, " bytes of output are lost: No space left on device");
+    assert_contains(log, "last\n");
+    umount2("small", MNT_DETACH);
+}
+
+TEST_MAIN("spawn_life")

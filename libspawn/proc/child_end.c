@@ -132,7 +132,8 @@ finish_orphan(struct libspawn_child *child)
 /* Nothing is certain but what the kernel told in 'end'; the time of the end is
  * now. */
 static void
-complete_end(struct libspawn_child *child, struct libspawn__record *end)
+complete_end(struct libspawn_child *child, bool has_watcher,
+             struct libspawn__record *end)
 {
     end->state = LIBSPAWN__RECORD_EXITED;
     end->ended_at_ms = libspawn__clock_realtime_ms();
@@ -144,7 +145,8 @@ complete_end(struct libspawn_child *child, struct libspawn__record *end)
                    : LIBSPAWN__OOM_UNKNOWN;
     if (!end->is_known) {
         libspawn__report_set(&child->report, &child->report.detail,
-                             "its watcher died");
+                             has_watcher ? "its watcher does not answer"
+                                         : "its watcher died");
     }
 }
 
@@ -156,13 +158,14 @@ is_of_child(const struct libspawn__record *record,
            record->child.start_time == child->ref.id.start_time;
 }
 
-/* What the watcher wrote when it still could, else what the kernel tells,
- * which then is written; false when the child is not reaped yet. */
+/* What the watcher wrote when it could, else what the kernel tells, which then
+ * is written; false when the child is not reaped yet. */
 static bool
 learn_end(struct libspawn_child *child, struct libspawn__store *store)
 {
     struct libspawn__record end = { 0 };
     const char *path = child->nodes.n_items ? child->nodes.items[0] : NULL;
+    bool has_watcher = libspawn__pidref_is_alive(&child->watcher);
     bool has_record = store && path &&
                       !libspawn__record_read(store, path, &end, NULL) &&
                       is_of_child(&end, child);
@@ -183,8 +186,9 @@ learn_end(struct libspawn_child *child, struct libspawn__store *store)
     case LIBSPAWN__STATUS_UNKNOWN:
         break;
     }
-    complete_end(child, &end);
-    if (has_record) {
+    complete_end(child, has_watcher, &end);
+    /* One that lives writes it, sooner or later. */
+    if (has_record && !has_watcher) {
         libspawn__record_write_end(store, path, &end, NULL);
     }
     libspawn__child_finish_with(child, &end);

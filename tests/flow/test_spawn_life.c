@@ -89,6 +89,100 @@ TEST(child_killed_on_a_host_with_memory__was_not_out_of_memory)
     libspawn__pidref_dispose(&ref);
 }
 
+/* A directory that looks like a cgroup and counts what we say. */
+TEST(counter_of_its_cgroup_rises__child_was_out_of_memory)
+{
+    AUTO_STORY struct story story;
+    AUTO_FREE char *cgroup = libspawn__str_format("%s/cgroup", harness_dir());
+    AUTO_FREE char *json = NULL;
+    struct libspawn__pidref ref;
+    struct libspawn_err err;
+
+    ck_assert_int_eq(mkdir("cgroup", 0755), 0);
+    harness_write_file("cgroup/cgroup.procs", "");
+    harness_write_file("cgroup/memory.events.local",
+                       "low 0\noom 7\noom_kill 3\n");
+    story_begin(&story);
+    libspawn_plan_set_cgroup(story.plan, cgroup);
+    story_model(&story, "--never-ready");
+    story_run(&story);
+    story_release(&story, LIBSPAWN_RELEASE_WATCHED);
+    harness_write_file("cgroup/memory.events.local",
+                       "low 0\noom 8\noom_kill 4\n");
+    ref = story_pin_child(&story);
+    assert_ok(libspawn__pidref_signal(&ref, SIGKILL, &err), &err);
+    story_await(&story, "started ready exited");
+    ck_assert(story_report(&story)->out_of_memory);
+    ck_assert(story_report(&story)->is_oom_known);
+    assert_contains(story_sentence(&story), "the host was out of memory");
+    json = libspawn_report_json(story_report(&story));
+    assert_contains(json, "\"out_of_memory\":true");
+    assert_contains(json, "\"max_rss_kib\":");
+    libspawn__pidref_dispose(&ref);
+}
+
+/* A memory cgroup (version 1 or 2) of 16 MiB; false when none can be made. */
+static bool
+make_tight_cgroup(char *path, size_t size)
+{
+    static const struct {
+        const char *top;
+        const char *limit;
+    } kinds[] = {
+        { "/sys/fs/cgroup", "memory.max" },
+        { "/sys/fs/cgroup/memory", "memory.limit_in_bytes" },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+        AUTO_FREE char *limit = NULL;
+
+        snprintf(path, size, "%s/libspawn-test-%d", kinds[i].top,
+                 (int)getpid());
+        limit = libspawn__str_format("%s/%s", path, kinds[i].limit);
+        if (!mkdir(path, 0755)) {
+            AUTO_FD int fd = open(limit, O_WRONLY | O_CLOEXEC);
+
+            if (fd >= 0 && !libspawn__fd_write_full(fd, "16777216", 8)) {
+                return true;
+            }
+            rmdir(path);
+        }
+    }
+    return false;
+}
+
+static bool
+is_removed(void *user)
+{
+    return !rmdir(user);
+}
+
+/* Really, by the kernel; the plan knows nothing of the cgroup. */
+TEST(kernel_kills_it_to_free_memory__is_told_or_unknown_but_not_denied)
+{
+    AUTO_STORY struct story story;
+    AUTO_FREE char *script = NULL;
+    char cgroup[128];
+
+    if (!make_tight_cgroup(cgroup, sizeof cgroup)) {
+        TEST_SKIP("needs a memory cgroup");
+    }
+    script = libspawn__str_format(
+        "echo $$ >%s/cgroup.procs && exec tail /dev/zero", cgroup);
+    story_begin(&story);
+    story_program(&story, "/bin/sh", "-c", script);
+    story_run(&story);
+    story_await(&story, "started ready exited");
+    ck_assert(harness_wait_until(is_removed, cgroup, STORY_WAIT_MS));
+    ck_assert_int_eq(story_report(&story)->signal, SIGKILL);
+    ck_assert(story_report(&story)->out_of_memory ||
+              !story_report(&story)->is_oom_known);
+    if (!access("/dev/kmsg", R_OK)) {
+        ck_assert(story_report(&story)->out_of_memory);
+    }
+}
+
 /* ---- Noise ------------------------------------------------------------- */
 
 /* Megabytes; NOISE_MB for more. */

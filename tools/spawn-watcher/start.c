@@ -121,6 +121,8 @@ on_exec_result(struct libspawn__io *io, uint32_t events)
         w->state = WATCHER_WAITING;
         watcher_send(w, &message, LIBSPAWN__WATCHER_STARTED, -1);
         watcher_condition_holds(w, LIBSPAWN_READY_EXEC);
+        /* Nobody waits for us now. */
+        watcher_oom_begin(w);
     }
 }
 
@@ -311,8 +313,6 @@ watcher_start(struct watcher *w, struct libspawn_err *err)
     if (!rc) {
         rc = libspawn__exec_release(&w->exec, &late);
     }
-    /* The child is on its way meanwhile. */
-    watcher_oom_begin(w);
     if (rc) {
         /* As process 1 of a pid namespace it would take no SIGTERM. */
         libspawn__exec_cancel(&w->exec);

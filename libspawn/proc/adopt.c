@@ -13,6 +13,7 @@
 #include "proc/child.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -68,6 +69,38 @@ use_plan(struct libspawn_child *child, int memfd)
     libspawn__report_set(&report, &report.stage, "running");
     libspawn__report_dispose(&child->report);
     child->report = report;
+}
+
+/* As the kernel shows them, of the process that is pinned. */
+static void
+use_command_line(struct libspawn_child *child)
+{
+    enum {
+        COMMAND_LINE_MAX = 1024 * 1024
+    };
+    struct libspawn__report *report = &child->report;
+    AUTO_STRV struct libspawn__strv argv = { 0 };
+    AUTO_FREE char *text = NULL;
+    char path[32];
+    size_t size;
+    size_t i;
+
+    snprintf(path, sizeof path, "/proc/%d/cmdline", (int)child->ref.id.pid);
+    if (libspawn__file_read(path, COMMAND_LINE_MAX, &text, &size, NULL) ||
+        !libspawn__pidref_is_alive(&child->ref)) {
+        return;
+    }
+    for (i = 0; i < size; i += strlen(text + i) + 1) {
+        if (libspawn__strv_add(&argv, text + i, NULL)) {
+            return;
+        }
+    }
+    if (argv.n_items) {
+        libspawn__strv_dispose(&report->argv);
+        report->argv = argv;
+        report->pub.argv = argv.items;
+        argv = (struct libspawn__strv){ 0 };
+    }
 }
 
 static int
@@ -286,6 +319,7 @@ take_over(struct libspawn_child *child, struct adoption *adoption,
             return rc;
         }
     }
+    use_command_line(child);
     libspawn__child_watch_orphan(child);
     return 0;
 }

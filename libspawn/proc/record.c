@@ -1,6 +1,7 @@
 #include "proc/record.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -178,11 +179,13 @@ static bool
 parse_identity(const char *text, struct libspawn__identity *id_r)
 {
     struct libspawn__identity id = { .pid = 0 };
-    AUTO_FREE char *copy = strdup(text);
+    char copy[128]; /* longer ones are none */
     char *save = NULL;
-    const char *word = copy ? strtok_r(copy, " ", &save) : NULL;
+    const char *word;
     uint64_t pid;
 
+    snprintf(copy, sizeof copy, "%s", text);
+    word = strtok_r(copy, " ", &save);
     if (!word || libspawn__str_to_u64(word, 1, INT32_MAX, &pid, NULL)) {
         return false;
     }

@@ -33,6 +33,8 @@ static const char *const end_names[] = {
 static void
 point_to_strings(struct libspawn__report *report)
 {
+    static char *const no_arguments[] = { NULL };
+
 #define TEXT(MEMBER) (report->MEMBER ? report->MEMBER : "")
     report->pub.label = TEXT(label);
     report->pub.guest = TEXT(guest);
@@ -42,7 +44,7 @@ point_to_strings(struct libspawn__report *report)
     report->pub.step = TEXT(step);
     report->pub.tail = TEXT(tail);
     report->pub.log_path = TEXT(log_path);
-    report->pub.argv = report->argv.items;
+    report->pub.argv = report->argv.items ? report->argv.items : no_arguments;
 #undef TEXT
 }
 

@@ -382,6 +382,7 @@ TEST(watcher_died_before__child_lives_and_the_kernel_tells_its_status)
     kill_and_await(story_pin_watcher(&story));
     adopt(&story);
     ck_assert_str_eq(story_report(&story)->program, "/bin/sh");
+    ck_assert_str_eq(story_report(&story)->argv[1], "-c");
     tell(command, "exit 7\n");
     if (kernel_tells()) {
         assert_exited(&story, 7);
@@ -529,11 +530,10 @@ TEST(who_does_not_know_the_secret__is_not_attached)
 
     change_record(&story, NULL, "00000000000000000000000000000000");
     adopt(&story);
-    /* Without argv: the plan was not handed over. */
-    ck_assert_ptr_null(
-        story_report(&story)->argv ? story_report(&story)->argv[0] : NULL);
-    tell(command, "exit 5\n");
+    tell(command, "echo bye; exit 5\n");
     assert_exited(&story, 5);
+    /* Which only the watcher can tell. */
+    ck_assert_str_eq(story_report(&story)->tail, "");
 }
 
 /* As another user, who has read the record somehow; 0 when dropped. */
@@ -623,9 +623,9 @@ TEST(watcher_with_silent_visitors__serves_the_next_when_they_leave)
         close(fds[i]);
     }
     adopt(&story);
-    ck_assert_ptr_nonnull(story_report(&story)->argv);
-    tell(command, "exit 5\n");
+    tell(command, "echo bye; exit 5\n");
     assert_exited(&story, 5);
+    ck_assert_str_eq(story_report(&story)->tail, "bye\n");
 }
 
 TEST_MAIN("spawn_adopt")

@@ -73,6 +73,52 @@ TEST_TIMEOUT(memory_runs_out_for_good__start_fails_or_goes_on, 60)
     fail_each_allocation(true);
 }
 
+/* The child has nothing to do with it, and lives on. */
+static void
+fail_each_allocation_of_adoption(bool for_good)
+{
+    AUTO_STORY struct story story;
+    struct libspawn__pidref ref;
+    size_t n_fds;
+    bool has_failed = true;
+    long n;
+
+    story_begin(&story);
+    story_model(&story, "--never-ready");
+    story_run(&story);
+    story_release(&story, LIBSPAWN_RELEASE_WATCHED);
+    ref = story_pin_child(&story);
+    libspawn_child_free(TAKE_PTR(story.child));
+    n_fds = harness_count_fds(0);
+    for (n = 1; has_failed; n++) {
+        int rc;
+
+        memory_fail_at(n, for_good);
+        rc = libspawn_child_adopt(story.ctx, story.address, STORY_RECORD, NULL,
+                                  NULL, &story.child, NULL);
+        has_failed = memory_stop_failing();
+        if (rc) {
+            assert_code(rc, LIBSPAWN_ERR_NO_MEMORY);
+        }
+        libspawn_child_free(TAKE_PTR(story.child));
+        ck_assert_uint_eq(harness_count_fds(0), n_fds);
+        ck_assert(libspawn__pidref_is_alive(&ref));
+    }
+    ck_assert_int_gt(n, 10);
+    libspawn__pidref_dispose(&ref);
+    story_end_released(&story);
+}
+
+TEST(memory_runs_out_once__adoption_fails_or_goes_on)
+{
+    fail_each_allocation_of_adoption(false);
+}
+
+TEST(memory_runs_out_for_good__adoption_fails_or_goes_on)
+{
+    fail_each_allocation_of_adoption(true);
+}
+
 TEST(memory_runs_out_in_a_setter__start_says_so)
 {
     AUTO_STORY struct story story;

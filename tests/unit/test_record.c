@@ -71,6 +71,84 @@ TEST(record_written__is_read_back_the_same)
     libspawn__store_close(store);
 }
 
+TEST(record_of_an_end__keeps_what_it_used)
+{
+    struct libspawn__store *store = open_store();
+    struct libspawn__record record = full_record();
+    struct libspawn__record copy;
+
+    record.state = LIBSPAWN__RECORD_EXITED;
+    record.lived_ms = 9876;
+    record.oom = LIBSPAWN__OOM_YES;
+    assert_ok(libspawn__record_write(store, "/r", &record, NULL), NULL);
+    assert_ok(libspawn__record_read(store, "/r", &copy, NULL), NULL);
+    ck_assert(!copy.has_usage);
+    record.has_usage = true;
+    record.user_us = 1;
+    record.system_us = 2;
+    record.max_rss_kib = 3;
+    assert_ok(libspawn__record_write(store, "/r", &record, NULL), NULL);
+    assert_ok(libspawn__record_read(store, "/r", &copy, NULL), NULL);
+    ck_assert(copy.lived_ms == 9876 && copy.oom == LIBSPAWN__OOM_YES);
+    ck_assert(copy.has_usage && copy.user_us == 1 && copy.system_us == 2 &&
+              copy.max_rss_kib == 3);
+    libspawn__store_close(store);
+}
+
+TEST(strings_of_a_record__are_kept_if_they_are_lines_and_fit)
+{
+    static char long_path[5000];
+    char newline[] = "two\nlines";
+    char guest[] = "win7";
+    struct libspawn__record_text text = { .label = newline,
+                                          .guest = guest,
+                                          .log_path = long_path };
+    AUTO_RECORD_TEXT struct libspawn__record_text copy = { 0 };
+    struct libspawn__store *store = open_store();
+    struct libspawn__record record = full_record();
+
+    memset(long_path, 'x', sizeof long_path - 1);
+    record.text = &text;
+    assert_ok(libspawn__strv_add(&text.pid_nodes, "/a", NULL), NULL);
+    assert_ok(libspawn__strv_add(&text.pid_nodes, "/b", NULL), NULL);
+    assert_ok(libspawn__record_write(store, "/r", &record, NULL), NULL);
+    assert_ok(
+        libspawn__record_read_text(store, "/r", &record, &copy, NULL), NULL);
+    ck_assert_str_eq(copy.guest, "win7");
+    ck_assert_ptr_null(copy.label);
+    ck_assert_ptr_null(copy.log_path);
+    ck_assert_uint_eq(copy.pid_nodes.n_items, 2);
+    libspawn__strv_dispose(&text.pid_nodes);
+    libspawn__store_close(store);
+}
+
+/* Of another process, or ended: somebody knows better. */
+TEST(end_of_a_record__is_written_once_and_only_for_its_process)
+{
+    struct libspawn__store *store = open_store();
+    struct libspawn__record record = full_record();
+    struct libspawn__record copy;
+
+    record.is_known = true;
+    assert_ok(libspawn__record_write(store, "/r", &record, NULL), NULL);
+    record.state = LIBSPAWN__RECORD_EXITED;
+    record.child.start_time++;
+    assert_ok(libspawn__record_write_end(store, "/r", &record, NULL), NULL);
+    assert_ok(libspawn__record_read(store, "/r", &copy, NULL), NULL);
+    ck_assert_int_eq(copy.state, LIBSPAWN__RECORD_RUNNING);
+    record.child.start_time--;
+    record.wait_status = 7 << 8;
+    assert_ok(libspawn__record_write_end(store, "/r", &record, NULL), NULL);
+    record.is_known = false;
+    assert_ok(libspawn__record_write_end(store, "/r", &record, NULL), NULL);
+    assert_ok(libspawn__record_read(store, "/r", &copy, NULL), NULL);
+    ck_assert_int_eq(copy.wait_status, 7 << 8);
+    assert_ok(libspawn__record_write_end(store, "/none", &record, NULL), NULL);
+    assert_code(libspawn__record_read(store, "/none", &copy, NULL),
+                LIBSPAWN_ERR_NOT_FOUND);
+    libspawn__store_close(store);
+}
+
 TEST(record_of_an_end__keeps_status_and_time)
 {
     static const int statuses[] = { 0, 3 << 8, SIGKILL, SIGSEGV | 0x80 };

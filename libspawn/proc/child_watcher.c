@@ -5,6 +5,7 @@
 #include "proc/child.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "base/util.h"
@@ -24,7 +25,13 @@ libspawn__child_send(const struct libspawn_child *child,
     message->version = LIBSPAWN__WATCHER_VERSION;
     message->type = type;
     n = libspawn__stream_send(child->watcher_fd, message, size, fds, n_fds);
-    return n < 0 ? (int)n : 0;
+    if (n < 0) {
+        /* The watcher would wait for what was lost: the end of the stream
+         * tells it, and us, that the other is gone. */
+        shutdown(child->watcher_fd, SHUT_RDWR);
+        return (int)n;
+    }
+    return 0;
 }
 
 void

@@ -22,27 +22,31 @@ enum {
     EXIT_USAGE = 2
 };
 
-void
+bool
 watcher_send_to(int socket, struct libspawn__watcher_message *message,
                 enum libspawn__watcher_type type, int fd)
 {
     size_t size = offsetof(struct libspawn__watcher_message, tail) +
                   message->tail_size;
+    ssize_t n;
 
     message->version = LIBSPAWN__WATCHER_VERSION;
     message->type = type;
-    /* A peer that is gone is noticed by the end of the stream, and one that
-     * does not read cannot be helped. */
-    libspawn__stream_send(socket, message, size, &fd, fd >= 0);
+    n = libspawn__stream_send(socket, message, size, &fd, fd >= 0);
+    if (n < 0) {
+        /* A peer that would wait for what was lost sees the end of the stream
+         * instead, and so do we: neither goes on alone. */
+        shutdown(socket, SHUT_RDWR);
+    }
+    return n >= 0 || n == -EPIPE;
 }
 
-void
+bool
 watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
              enum libspawn__watcher_type type, int fd)
 {
-    if (w->caller_fd >= 0) {
-        watcher_send_to(w->caller_fd, message, type, fd);
-    }
+    return w->caller_fd < 0 ||
+           watcher_send_to(w->caller_fd, message, type, fd);
 }
 
 void
@@ -74,9 +78,11 @@ release(struct watcher *w, const struct libspawn__watcher_message *message)
     if (w->state != WATCHER_READY && w->state != WATCHER_RELEASED) {
         return; /* it ended meanwhile: the caller is about to read that */
     }
+    if (!watcher_send(w, &answer, LIBSPAWN__WATCHER_RELEASED, -1)) {
+        return;
+    }
     w->is_released = true;
     w->state = WATCHER_RELEASED;
-    watcher_send(w, &answer, LIBSPAWN__WATCHER_RELEASED, -1);
     if (message->u.release.detach) {
         w->is_done = true;
     }

@@ -122,8 +122,8 @@ void watcher_oom_begin(struct watcher *w);
 enum libspawn__oom watcher_oom_end(const struct watcher *w, int wait_status);
 
 /* main.c: the message is complete but for its head; 'fd' travels along when it
- * is not negative. */
-void watcher_send_to(int socket, struct libspawn__watcher_message *message,
+ * is not negative.  False when it was lost: then the connection ends soon. */
+bool watcher_send_to(int socket, struct libspawn__watcher_message *message,
                      enum libspawn__watcher_type type, int fd);
 
 /* main.c: what 'message' orders, whoever sent it. */
@@ -131,7 +131,7 @@ void watcher_obey(struct watcher *w,
                   const struct libspawn__watcher_message *message);
 
 /* The same to the caller, if it is still there. */
-void watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
+bool watcher_send(struct watcher *w, struct libspawn__watcher_message *message,
                   enum libspawn__watcher_type type, int fd);
 
 /* The start failed for a reason of ours: ends the child and reports it. */

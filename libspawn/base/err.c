@@ -80,16 +80,20 @@ libspawn__code_from_errno(int sys_errno)
     return LIBSPAWN_ERR_SYSTEM;
 }
 
-/* A name in a sentence may hold anything, the sentence no newline. */
+/* What is put into a sentence may hold anything; the sentence is shown to
+ * people, on terminals: no control characters, which are those below a blank,
+ * DEL, and U+0080 to U+009F. */
 static void
 put_text(struct libspawn_err *err, const char *format, va_list args)
 {
-    char *c;
+    unsigned char *byte = (unsigned char *)err->text;
 
     vsnprintf(err->text, sizeof err->text, format, args);
-    for (c = err->text; *c; c++) {
-        if ((unsigned char)*c < ' ' || *c == '\x7f') {
-            *c = '?';
+    for (; *byte; byte++) {
+        if (*byte < ' ' || *byte == 0x7f) {
+            *byte = '?';
+        } else if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0) {
+            byte[0] = byte[1] = '?';
         }
     }
 }

@@ -16,6 +16,7 @@ struct libspawn__dm {
     int listener;              /* -1: connected */
     uint32_t start_ms;         /* what the start may take from then on */
     struct libspawn__qmp *qmp; /* NULL: not connected yet */
+    bool is_negotiated;
     libspawn__dm_fn *fn;
     void *user;
 };
@@ -47,6 +48,7 @@ on_qmp_ready(void *user)
 {
     struct libspawn__dm *dm = user;
 
+    dm->is_negotiated = true;
     libspawn_child_set_stage(dm->child,
                              "waiting for the answer to query-status");
 }
@@ -68,7 +70,10 @@ on_child(struct libspawn_child *child, enum libspawn_event event, void *user)
 
     switch (event) {
     case LIBSPAWN_EVENT_STARTED:
-        libspawn_child_set_stage(child, "waiting for its QMP greeting");
+        /* Its own words may come before the watcher's. */
+        if (!dm->is_negotiated) {
+            libspawn_child_set_stage(child, "waiting for its QMP greeting");
+        }
         break;
     case LIBSPAWN_EVENT_READY:
         dm->fn(dm->user, LIBSPAWN__DM_READY);

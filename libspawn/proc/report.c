@@ -271,18 +271,6 @@ libspawn_report_sentence(const struct libspawn_report *report)
     return libspawn__buf_take(&buf);
 }
 
-static void
-put_usage(struct libspawn__buf *buf, const struct libspawn_report *report)
-{
-    if (report->has_usage) {
-        libspawn__buf_puts(buf, "it used ");
-        put_duration(buf, (report->user_us + report->system_us) / 1000);
-        libspawn__buf_printf(buf,
-                             " of processor time and %lld KiB of memory\n",
-                             (long long)report->max_rss_kib);
-    }
-}
-
 char *
 libspawn_report_text(const struct libspawn_report *report)
 {
@@ -304,7 +292,6 @@ libspawn_report_text(const struct libspawn_report *report)
             libspawn__buf_printf(&buf, "  | %s\n", line);
         }
     }
-    put_usage(&buf, report);
     if (report->log_path[0]) {
         libspawn__buf_printf(&buf, "log: %s\n", report->log_path);
     }

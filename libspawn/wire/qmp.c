@@ -318,23 +318,6 @@ handle_event(struct libspawn__qmp *qmp, const struct libspawn__json *message,
     return 0;
 }
 
-/* Sentences are shown to people, on terminals: no control characters, which
- * are those below a blank, DEL, and U+0080 to U+009F. */
-static void
-flatten(char *text)
-{
-    unsigned char *byte = (unsigned char *)text;
-
-    for (; *byte; byte++) {
-        if (*byte < ' ' || *byte == 0x7f) {
-            *byte = ' ';
-        } else if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0) {
-            byte[0] = ' ';
-            byte[1] = ' ';
-        }
-    }
-}
-
 /* Fills 'refusal_r' from what stands under "error". */
 static int
 parse_refusal(const struct command *command,
@@ -367,7 +350,6 @@ parse_refusal(const struct command *command,
     }
     libspawn__fail(refusal_r, code, "QEMU refused '%s': %s", command->name,
                    desc);
-    flatten(refusal_r->text);
     return 0;
 }
 

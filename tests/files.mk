@@ -88,6 +88,7 @@ FLOW_TESTS := \
   test_probe \
   test_qmp_qemu \
   test_spawn_adopt \
+  test_reap \
   test_spawn_caller \
   test_spawn_death \
   test_spawn_exec \
@@ -146,6 +147,7 @@ CLI_TESTS := \
   test_xl_json \
   test_xl_life \
   test_xl_list \
+  test_xl_restrict \
   test_xl_sandbox \
   test_xl_state \
   test_xl_usage
@@ -159,6 +161,7 @@ EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c
 XEN_TESTS := \
   test_cfg_stock \
   $(if $(filter yes,$(WITH_XEN)),test_store_xenstore test_xen_domain) \
+  test_xen_restrict \
   test_xl_guest
 
 EXTRA_SOURCES_test_xen_domain = $(XEN_SOURCES)

@@ -81,16 +81,16 @@ needs_network(const struct libspawn_guest_config *config)
         }
     }
     return config->n_nics || config->vnc.enable != LIBSPAWN_CHOICE_NO ||
-           config->sdl == LIBSPAWN_CHOICE_YES ||
-           config->n_device_model_args || config->n_device_model_args_hvm;
+           config->sdl == LIBSPAWN_CHOICE_YES || config->n_device_model_args ||
+           config->n_device_model_args_hvm;
 }
 
 static void
 set_namespaces(const struct libspawn_guest_config *config,
                struct libspawn_plan *plan)
 {
-    unsigned int namespaces =
-        LIBSPAWN_NAMESPACE_MOUNT | LIBSPAWN_NAMESPACE_IPC;
+    unsigned int namespaces = LIBSPAWN_NAMESPACE_MOUNT |
+                              LIBSPAWN_NAMESPACE_IPC;
 
     if (!needs_network(config)) {
         namespaces |= LIBSPAWN_NAMESPACE_NET;
@@ -124,8 +124,8 @@ set_limits(const struct libspawn__restrict *restricted,
            const struct libspawn_guest_config *config,
            struct libspawn_plan *plan)
 {
-    uint64_t n_processes =
-        MAX(config->vcpus, config->max_vcpus) + OTHER_THREADS;
+    uint64_t n_processes = MAX(config->vcpus, config->max_vcpus) +
+                           OTHER_THREADS;
 
     libspawn_plan_set_core_size(plan, 0);
     libspawn_plan_set_limit(plan, RLIMIT_MSGQUEUE, 0, 0);

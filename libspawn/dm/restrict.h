@@ -80,7 +80,8 @@ enum libspawn__restrict_how {
 };
 
 /* Adds to 'plan' what dm_restrict and the user come to: ids, capabilities,
- * no-new-privs, namespaces, limits, and where it is the plan's turn Landlock. */
+ * no-new-privs, namespaces, limits, and Landlock where it is the plan's
+ * turn. */
 void libspawn__restrict_fill_plan(const struct libspawn__restrict *restricted,
                                   const struct libspawn_guest_config *config,
                                   const char *program,

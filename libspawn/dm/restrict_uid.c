@@ -84,8 +84,7 @@ static int
 write_owner(int fd, const struct libspawn__restrict_owner *owner,
             const char *prefix, struct libspawn_err *err)
 {
-    AUTO_FREE char *text =
-        libspawn__str_format("%s%s\n", prefix, owner->uuid);
+    AUTO_FREE char *text = libspawn__str_format("%s%s\n", prefix, owner->uuid);
     int r;
 
     if (!text) {
@@ -249,8 +248,8 @@ choose_unnamed(const struct libspawn__restrict_owner *owner,
                struct libspawn_err *err)
 {
     struct range range = { .size = XEN_RANGE, .has_gid = true };
-    int rc = find_user(LIBSPAWN__RESTRICT_RANGE_USER, &range.base, &range.gid,
-                       err);
+    int rc =
+        find_user(LIBSPAWN__RESTRICT_RANGE_USER, &range.base, &range.gid, err);
 
     if (!rc && (!range.base || !range.gid)) {
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,

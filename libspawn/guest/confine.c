@@ -78,7 +78,8 @@ libspawn__confine_release_owner(struct libspawn__store *store,
     if (rc) {
         return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
     }
-    if (!owner->uuid || libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &uid, NULL)) {
+    if (!owner->uuid ||
+        libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &uid, NULL)) {
         return 0; /* written by somebody else, whose business it is */
     }
     return libspawn__restrict_release(owner, (uint32_t)uid, err);
@@ -121,8 +122,7 @@ on_probed(void *user, const struct libspawn__dm_support *support)
 
 int
 libspawn__confine_probe(struct libspawn_create *create, const char *program,
-                        libspawn__create_run_fn *run,
-                        struct libspawn_err *err)
+                        libspawn__create_run_fn *run, struct libspawn_err *err)
 {
     const struct libspawn_host *host = create->host;
     struct libspawn__dm_support support;

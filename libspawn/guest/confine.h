@@ -22,15 +22,15 @@ int libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
 /* The same where there is no host but its store.  The place of a guest whose
  * number is given out by a hypervisor is LIBSPAWN__CONFINE_MACHINE. */
 #define LIBSPAWN__CONFINE_MACHINE "xen"
-int libspawn__confine_release_owner(
-    struct libspawn__store *store,
-    const struct libspawn__restrict_owner *owner, struct libspawn_err *err);
+int
+libspawn__confine_release_owner(struct libspawn__store *store,
+                                const struct libspawn__restrict_owner *owner,
+                                struct libspawn_err *err);
 
 /* Runs 'run' with what 'program' is known to support; only the first start of
  * a program has to ask it.  Returns as a step does. */
 int libspawn__confine_probe(struct libspawn_create *create,
-                            const char *program,
-                            libspawn__create_run_fn *run,
+                            const char *program, libspawn__create_run_fn *run,
                             struct libspawn_err *err);
 
 #endif

@@ -46,9 +46,9 @@ struct libspawn_create {
     char uuid[37];
     uint32_t domid; /* valid once has_domid */
     bool has_domid;
-    struct libspawn__dm *dm; /* NULL: not started, or undone */
+    struct libspawn__dm *dm;              /* NULL: not started, or undone */
     struct libspawn__restrict restricted; /* see guest/confine.h */
-    void *impl;              /* the hypervisor's own */
+    void *impl;                           /* the hypervisor's own */
 
     /* Private to confine.c: while a program is asked what it supports. */
     struct libspawn__probe *probe;

@@ -175,7 +175,8 @@ TEST_TIMEOUT(restricted_device_model__has_no_rights_left, XL_TEST_S)
     ck_assert_uint_gt(uid, LIBSPAWN__RESTRICT_BASE);
     ck_assert_uint_lt(uid, LIBSPAWN__RESTRICT_BASE + LIBSPAWN__RESTRICT_RANGE);
     status = read_proc(pid, "status");
-    ids = libspawn__str_format("\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n",
+    ids = libspawn__str_format("\nUid:\t%u\t%u\t%u\t%u\n"
+                               "Gid:\t%u\t%u\t%u\t%u\n",
                                uid, uid, uid, uid, uid, uid, uid, uid);
     assert_contains(status, ids);
     for (i = 0; i < ARRAY_SIZE(wanted); i++) {
@@ -336,14 +337,75 @@ TEST_TIMEOUT(restricted_guest__boots_a_kernel_that_its_user_cannot_read,
         libspawn__str_format("%s/build/guest/hello.elf", harness_source_dir());
     AUTO_OUTPUT struct harness_output copied =
         harness_run("cp", kernel, "kernel");
-    AUTO_FREE char *lines = libspawn__str_format(
-        "kernel = '%s/kernel'\n", harness_dir());
+    AUTO_FREE char *lines =
+        libspawn__str_format("kernel = '%s/kernel'\n", harness_dir());
 
     xl_begin();
     ck_assert_int_eq(copied.status, 0);
     ck_assert_int_eq(chmod("kernel", 0600), 0);
     write_config_without_disk(lines);
     xl_assert_create_works();
+}
+
+/* An empty qcow2 image of 1 MiB as QEMU's docs/interop describes it: a header,
+ * and in a cluster each the table of reference counts, its only block, and the
+ * table of addresses. */
+static void
+write_qcow2(bool has_backing)
+{
+    enum {
+        CLUSTER = 65536,
+        N_CLUSTERS = 4
+    };
+    static unsigned char image[N_CLUSTERS * CLUSTER];
+    static const unsigned char head[] = {
+        'Q', 'F', 'I', 0xfb, 0, 0,  0, 2,  /* version */
+        0,   0,   0,   0,    0, 0,  0, 0,  /* backing file: where, */
+        0,   0,   0,   0,    0, 0,  0, 16, /* its length; cluster bits */
+        0,   0,   0,   0,    0, 16, 0, 0,  /* size of the disk */
+        0,   0,   0,   0,    0, 0,  0, 1,  /* encryption; addresses: size */
+        0,   0,   0,   0,    0, 3,  0, 0,  /* and where */
+        0,   0,   0,   0,    0, 1,  0, 0,  /* counts: where */
+        0,   0,   0,   1,    0, 0,  0, 0,  /* and clusters; snapshots */
+    };
+    FILE *file = fopen("disk.qcow2", "wb");
+    size_t i;
+
+    memcpy(image, head, sizeof head);
+    image[15] = has_backing ? 72 : 0;
+    image[CLUSTER + 5] = 2;
+    for (i = 0; i < N_CLUSTERS; i++) {
+        image[2 * CLUSTER + 2 * i + 1] = 1;
+    }
+    ck_assert(file != NULL);
+    ck_assert_uint_eq(fwrite(image, 1, sizeof image, file), sizeof image);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(chmod("disk.qcow2", 0600), 0);
+}
+
+static void
+write_qcow2_config(bool has_backing)
+{
+    AUTO_FREE char *lines = libspawn__str_format(
+        "disk = [ '%s/disk.qcow2,qcow2,xvda,rw' ]\n", harness_dir());
+
+    write_qcow2(has_backing);
+    write_config_without_disk(lines);
+}
+
+TEST_TIMEOUT(restricted_guest__qcow2_disk_is_used, XL_TEST_S)
+{
+    xl_begin();
+    write_qcow2_config(false);
+    xl_assert_create_works();
+}
+
+TEST_TIMEOUT(restricted_guest__backing_file_is_one_sentence, XL_TEST_S)
+{
+    xl_begin();
+    write_qcow2_config(true);
+    xl_assert_create_fails(1, "has a backing file, which dm_restrict puts",
+                           XL_CONFIG);
 }
 
 /* ---- Users ------------------------------------------------------------- */
@@ -399,8 +461,7 @@ TEST_TIMEOUT(restricted_guests_of_two_state_directories__are_two_users,
     other = libspawn__str_format("%s/other", harness_dir());
     write_config("");
     create();
-    created = xl_run("--state-dir", other, "create", XL_CONFIG,
-                     "disk = [ ]");
+    created = xl_run("--state-dir", other, "create", XL_CONFIG, "disk = [ ]");
     xl_assert_ok(&created);
     uid = harness_read_file(
         "other/store/local/domain/1/image/device-model-kill-uid");

@@ -52,10 +52,53 @@ hand_file(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
     return 0;
 }
 
+/* Where the formats say that there is another file beneath (QEMU's
+ * docs/interop): a number that is not 0, or a bit that is set. */
+static const struct {
+    enum libspawn_disk_format format;
+    unsigned int offset;
+    unsigned int size;
+    unsigned char mask; /* of each byte */
+} backing_marks[] = {
+    { LIBSPAWN_DISK_QCOW, 8, 8, 0xff },
+    { LIBSPAWN_DISK_QCOW2, 8, 8, 0xff },
+    { LIBSPAWN_DISK_QED, 16, 1, 0x01 },
+};
+
+/* QEMU would open that one by its name, and may not. */
+static int
+check_backing(const struct libspawn_disk *disk, int fd,
+              struct libspawn_err *err)
+{
+    unsigned char head[8] = { 0 };
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < ARRAY_SIZE(backing_marks); i++) {
+        if (backing_marks[i].format != disk->format) {
+            continue;
+        }
+        if (pread(fd, head, backing_marks[i].size, backing_marks[i].offset) <
+            0) {
+            return libspawn__fail_errno(err, errno, "reading disk '%s'",
+                                        disk->target);
+        }
+        for (k = 0; k < backing_marks[i].size; k++) {
+            if (head[k] & backing_marks[i].mask) {
+                return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                                      "disk '%s' has a backing file, which "
+                                      "dm_restrict puts out of reach",
+                                      disk->target);
+            }
+        }
+    }
+    return 0;
+}
+
 /* QEMU opens a disk for reading first, and for writing when it is used. */
 static int
 hand_disk(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
-          const struct libspawn_disk *disk, size_t index,
+          const struct libspawn_disk *disk, size_t index, bool is_restricted,
           struct libspawn_err *err)
 {
     int child_fd = LIBSPAWN__DM_DISK_FD + 2 * (int)index;
@@ -67,9 +110,14 @@ hand_disk(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
     if (!disk->read_only && !disk->is_cdrom) {
         rc = hand_file(handed, plan, disk->target, O_RDWR, child_fd, err);
     }
-    return rc ? rc
-              : hand_file(handed, plan, disk->target, O_RDONLY, child_fd + 1,
-                          err);
+    if (!rc) {
+        rc =
+            hand_file(handed, plan, disk->target, O_RDONLY, child_fd + 1, err);
+    }
+    if (!rc && is_restricted) {
+        rc = check_backing(disk, handed->fds[handed->n_fds - 1], err);
+    }
+    return rc;
 }
 
 /* ---- Kernel ------------------------------------------------------------ */
@@ -116,9 +164,9 @@ hand_tap(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
 {
     struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
     AUTO_FREE char *name =
-        nic->vifname ? strdup(nic->vifname)
-                     : libspawn__str_format("xl%u.%zu", (unsigned int)domid,
-                                            index);
+        nic->vifname
+            ? strdup(nic->vifname)
+            : libspawn__str_format("xl%u.%zu", (unsigned int)domid, index);
     AUTO_FD int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
     if (!name) {
@@ -146,6 +194,7 @@ libspawn__qemu_hand_files(const struct libspawn_guest_config *config,
                           struct libspawn__qemu_handed *handed,
                           struct libspawn_err *err)
 {
+    bool is_restricted = config->dm_restrict == LIBSPAWN_CHOICE_YES;
     int rc = 0;
     size_t i;
 
@@ -157,7 +206,7 @@ libspawn__qemu_hand_files(const struct libspawn_guest_config *config,
                               LIBSPAWN__DM_DISKS_MAX, LIBSPAWN__DM_NICS_MAX);
     }
     for (i = 0; !rc && i < config->n_disks; i++) {
-        rc = hand_disk(handed, plan, &config->disks[i], i, err);
+        rc = hand_disk(handed, plan, &config->disks[i], i, is_restricted, err);
     }
     if (!rc && config->kernel) {
         rc = hand_copy(handed, plan, "kernel", config->kernel,

@@ -61,7 +61,7 @@ fail_unsupported(struct libspawn__args *args, const char *what)
     libspawn__fail(&args->err, LIBSPAWN_ERR_UNSUPPORTED,
                    "the device model cannot %s (dm_restrict, "
                    "device_model_user): it is not a QEMU for Xen of version "
-                   "3.0 or later, or did not answer in time",
+                   "3.0 or later",
                    what);
 }
 
@@ -101,7 +101,12 @@ libspawn__xen_dm_add_restrictions(const struct libspawn__restrict *restricted,
                                   const struct libspawn__dm_support *support,
                                   struct libspawn__args *args)
 {
-    unsigned int features = support->features;
+    /* One that did not answer in time gets the options of most: without them it
+     * ends by itself, so nothing is less confined by the guess. */
+    unsigned int features = *support->version
+                                ? support->features
+                                : LIBSPAWN__DM_CHROOT | LIBSPAWN__DM_RUNAS |
+                                      LIBSPAWN__DM_XEN_DOMID_RESTRICT;
 
     if (restricted->is_on) {
         if (features & LIBSPAWN__DM_SANDBOX) {

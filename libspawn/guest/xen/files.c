@@ -51,8 +51,8 @@ libspawn__xen_files_log_path(const char *name)
 char *
 libspawn__xen_files_root_path(uint32_t domid)
 {
-    return libspawn__str_format(
-        LIBSPAWN__XEN_RUN_DIR "/qemu-root-%" PRIu32, domid);
+    return libspawn__str_format(LIBSPAWN__XEN_RUN_DIR "/qemu-root-%" PRIu32,
+                                domid);
 }
 
 /* One that is left of a domain of the same number goes first: that it can be

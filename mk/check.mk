@@ -42,8 +42,9 @@ check-sanity: $(SANITY_PROGRAMS) ## the test harness and the checks themselves
 check-unit: $(PROGRAMS) $(UNIT_PROGRAMS) ## tests of single source files (under a minute)
 	@$(RUN_TESTS) -g $(GROUP)unit $(call items,$(UNIT_PROGRAMS))
 
-check-flow: all guest-images $(FLOW_PROGRAMS) $(FAKES) ## whole operations, with real device models
-	@$(RUN_TESTS) -g $(GROUP)flow $(call items,$(FLOW_PROGRAMS))
+check-flow: all guest-images $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) $(FAKES) ## whole operations, with real device models
+	@$(RUN_TESTS) -g $(GROUP)flow \
+	    $(call items,$(FLOW_PROGRAMS) $(SWEEP_PROGRAMS))
 
 check-cli: all guest-images $(CLI_PROGRAMS) $(FAKES) ## the command line, as a user meets it
 	@$(RUN_TESTS) -g $(GROUP)cli $(call items,$(CLI_PROGRAMS)) \
@@ -79,6 +80,14 @@ check-valgrind: $(UNIT_PROGRAMS) ## unit tests under valgrind
 check-cov: ## unit and flow tests with a table of what they reach
 	+$(call in_variant,cov,check-unit check-flow)
 	@mk/coverage build/cov/obj
+
+.PHONY: check-long
+check-long: all $(SWEEP_PROGRAMS) $(FAKES) ## every failure in turn (tests/sweep), with totals (ten minutes)
+	@SWEEP=full CK_TIMEOUT_MULTIPLIER=60 $(RUN_TESTS) -g $(GROUP)long \
+	    -t 3600 $(foreach p,$(SWEEP_PROGRAMS),'$(notdir $(p))=$(p)'); \
+	status=$$?; sed -n 's/^sweep: /  /p' \
+	    $${CHECK_LOGS:-build/logs}/$(GROUP)long/test_sweep_*.log; \
+	exit $$status
 
 .PHONY: check-xen
 check-xen: all guest-images $(XEN_PROGRAMS) ## tests on a real Xen host, booted once inside QEMU

@@ -126,12 +126,15 @@ SWEEP_TESTS := \
   test_sweep_fail \
   test_sweep_kernel \
   test_sweep_many \
+  test_sweep_memory \
   test_sweep_recycle
 
 $(foreach t,$(SWEEP_TESTS),$(eval \
   EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
 EXTRA_SOURCES_test_sweep_crash += tests/sweep/lead.c
 EXTRA_SOURCES_test_sweep_fail += tests/sweep/gate.c
+EXTRA_SOURCES_test_sweep_memory += tests/lib/memory.c
+EXTRA_LIBS_test_sweep_memory = $(EXTRA_LIBS_test_wire_memory)
 $(foreach t,kernel recycle,$(eval \
   EXTRA_SOURCES_test_sweep_$(t) += tests/flow/plan_story.c))
 $(foreach t,kernel many recycle,$(eval \
@@ -168,7 +171,12 @@ EXTRA_SOURCES_test_xen_domain = $(XEN_SOURCES)
 EXTRA_LIBS_test_xen_domain = $(XEN_LIBS)
 
 # Programs that tests start, such as fakes: tests/fake/NAME.c.
-FAKE_PROGRAMS :=
+FAKE_PROGRAMS := \
+  forgetful_watcher
+
+EXTRA_SOURCES_forgetful_watcher = $(SOURCES_spawn-watcher) tests/lib/memory.c
+EXTRA_LIBS_forgetful_watcher = $(EXTRA_LIBS_test_wire_memory)
+LDFLAGS_forgetful_watcher := $(WATCHER_LDFLAGS)
 
 # The harness itself; must_fail holds the failures that it has to report.
 SANITY_TESTS := \
@@ -190,7 +198,7 @@ $(foreach t,$(SANITY_TESTS),$(eval $(call test_program,$(t),sanity)))
 
 define fake_program
 SOURCES_$(1) := tests/fake/$(1).c $$(EXTRA_SOURCES_$(1))
-LIBS_$(1) := $$(EXTRA_LIBS_$(1)) $$(LIBSPAWN_LIBS)
+LIBS_$(1) := $$(EXTRA_LIBS_$(1))
 endef
 $(foreach t,$(FAKE_PROGRAMS),$(eval $(call fake_program,$(t))))
 

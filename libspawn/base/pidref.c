@@ -206,7 +206,7 @@ libspawn__pidref_of_child(pid_t pid, struct libspawn__pidref *ref_r,
     if (ref.fd < 0) {
         int sys_errno = errno;
 
-        rc = lacks_pidfds(sys_errno) || sys_errno == ENOMEM
+        rc = lacks_pidfds(sys_errno)
                  ? pin_by_number(&ref, err)
                  : libspawn__fail_errno(err, sys_errno, "opening process %d",
                                         (int)pid);

@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,6 +24,7 @@ struct watcher {
     struct libspawn_ctx *ctx;
     struct libspawn__pidref ref;
     struct libspawn__io io;
+    uint64_t started_before; /* clock ticks since boot, as its start time */
 };
 
 /* ---- Reaping ----------------------------------------------------------- */
@@ -103,21 +105,61 @@ retry_soon(struct libspawn_ctx *ctx)
                         libspawn__clock_now_ms() + RETRY_MS);
 }
 
-/* One for which the kernel had no memory is to be reaped all the same. */
+/* By its number once more: who has it now and is younger is another. */
+static int
+pin_again(struct watcher *watcher)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    int rc;
+
+    if (watcher->ref.fd >= 0) {
+        return 0;
+    }
+    rc = libspawn__pidref_from_pid(watcher->ref.id.pid, &ref, NULL);
+    if (rc) {
+        return rc;
+    }
+    if (ref.id.start_time > watcher->started_before) {
+        return LIBSPAWN_ERR_GONE;
+    }
+    watcher->ref = ref;
+    ref.fd = -1;
+    return 0;
+}
+
+/* One for which there was no memory or descriptor is to be reaped all the
+ * same. */
 static void
 on_watch_timer(struct libspawn__timer *timer)
 {
     struct libspawn_ctx *ctx =
         CONTAINER_OF(timer, struct libspawn_ctx, watch_timer);
-    struct libspawn__list *link;
+    struct libspawn__list *link = ctx->watchers.next;
 
-    LIST_FOR_EACH (link, &ctx->watchers) {
+    while (link != &ctx->watchers) {
         struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
+        int rc = watcher->io.loop ? 0 : pin_again(watcher);
 
-        if (!watcher->io.loop && add_to_loop(watcher, NULL)) {
+        link = link->next;
+        if (!rc && !watcher->io.loop) {
+            rc = add_to_loop(watcher, NULL);
+        }
+        if (rc == LIBSPAWN_ERR_GONE) {
+            forget_watcher(watcher);
+        } else if (rc) {
             retry_soon(ctx);
         }
     }
+}
+
+static uint64_t
+ticks_since_boot(void)
+{
+    struct timespec now;
+    long per_s = sysconf(_SC_CLK_TCK);
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)(now.tv_sec * per_s + now.tv_nsec / (1000000000 / per_s));
 }
 
 /* LIBSPAWN_ERR_GONE when it has ended already and the caller's program, which
@@ -130,11 +172,11 @@ watch_watcher(struct watcher *watcher, pid_t pid, struct libspawn_err *err)
     libspawn__pidref_dispose(&watcher->ref);
     watcher->ref.id.pid = pid;
     rc = libspawn__pidref_of_child(pid, &watcher->ref, err);
-    if (rc) {
-        return rc;
+    if (!rc) {
+        rc = add_to_loop(watcher, err);
     }
-    rc = add_to_loop(watcher, err);
-    if (rc) {
+    if (rc && rc != LIBSPAWN_ERR_GONE) {
+        watcher->started_before = ticks_since_boot();
         retry_soon(watcher->ctx);
     }
     return rc;
@@ -322,11 +364,9 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
         /* What it had to say lies in the socket. */
         reap_watcher(watcher);
         return 0;
-    } else if (rc && watcher->ref.fd < 0) {
-        forget_watcher(watcher);
     }
-    /* After a failure it ends by itself, as soon as the caller closes the
-     * socket. */
+    /* After another failure it ends by itself, as soon as the caller closes
+     * the socket. */
     return rc;
 }
 

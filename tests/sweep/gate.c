@@ -179,9 +179,6 @@ decide(struct gate_state *state, pid_t pid, const struct seccomp_data *data)
         return 0;
     }
     sys_errno = calls[i].errnos[state->variant];
-    if (data->nr == SYS_pidfd_open && role == GATE_CALLER) {
-        sys_errno = ENOMEM; /* the context keeps a place for it */
-    }
     if (data->nr == SYS_write && data->args[2] == sizeof(uint64_t)) {
         sys_errno = EINTR; /* of an eventfd, which takes every number */
     }

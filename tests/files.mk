@@ -87,8 +87,8 @@ FLOW_TESTS := \
   test_guest_image \
   test_probe \
   test_qmp_qemu \
-  test_spawn_adopt \
   test_reap \
+  test_spawn_adopt \
   test_spawn_caller \
   test_spawn_death \
   test_spawn_exec \

@@ -358,8 +358,9 @@ libspawn_child_wait_ready(struct libspawn_child *child, int timeout_ms,
     }
 }
 
-/* Reads the watcher's messages until it has answered, or is lost. */
-static void
+/* Reads the watcher's messages until it has answered, is lost, or took too
+ * long.  0 or an errno. */
+static int
 await_release(struct libspawn_child *child)
 {
     int64_t until_ms = libspawn__clock_now_ms() + LIBSPAWN__WATCHER_ANSWER_MS;
@@ -368,12 +369,15 @@ await_release(struct libspawn_child *child)
     while (child->state == LIBSPAWN__CHILD_READY && child->watcher_fd >= 0) {
         int64_t left_ms = until_ms - libspawn__clock_now_ms();
 
-        if (left_ms <= 0 ||
-            (poll(&pollfd, 1, (int)left_ms) < 0 && errno != EINTR)) {
-            return;
+        if (left_ms <= 0) {
+            return 0;
+        }
+        if (poll(&pollfd, 1, (int)left_ms) < 0 && errno != EINTR) {
+            return errno;
         }
         libspawn__child_receive(child);
     }
+    return 0;
 }
 
 static int
@@ -391,13 +395,15 @@ libspawn_child_release(struct libspawn_child *child, enum libspawn_release how,
     struct libspawn__watcher_message message = { 0 };
     bool can_be = child->state == LIBSPAWN__CHILD_READY &&
                   !child->is_end_asked;
+    int r = 0;
 
     if (can_be && child->watcher_fd >= 0) {
         child->is_detached = how == LIBSPAWN_RELEASE_DETACHED;
+        child->is_release_asked = true;
         message.u.release.detach = child->is_detached;
         libspawn__child_send(child, &message, LIBSPAWN__WATCHER_RELEASE, NULL,
                              0);
-        await_release(child);
+        r = await_release(child);
     }
     if (child->state == LIBSPAWN__CHILD_RELEASED) {
         return 0;
@@ -410,9 +416,29 @@ libspawn_child_release(struct libspawn_child *child, enum libspawn_release how,
                             err);
     } else if (child->watcher_fd < 0) {
         return fail_release(child, LIBSPAWN_ERR_GONE, "its watcher died", err);
+    } else if (r) {
+        return libspawn__fail_errno(err, r, "releasing %s '%s'",
+                                    child->report.label,
+                                    child->report.program);
     }
     return fail_release(child, LIBSPAWN_ERR_TIMEOUT,
                         "its watcher does not answer", err);
+}
+
+/* For the watcher of a child that was not released, the end of the stream is
+ * the order to end it.  One that has not answered a release yet may release
+ * it first, though we told that it is not released. */
+static void
+leave_watcher(struct libspawn_child *child)
+{
+    struct libspawn__watcher_message message = { 0 };
+
+    if (child->is_release_asked && child->state == LIBSPAWN__CHILD_READY &&
+        child->watcher_fd >= 0) {
+        message.u.stop.grace_ms = LIBSPAWN__ABORT_GRACE_MS;
+        libspawn__child_send(child, &message, LIBSPAWN__WATCHER_STOP, NULL, 0);
+    }
+    libspawn__child_close_watcher(child);
 }
 
 void
@@ -428,7 +454,7 @@ libspawn__children_orphan(struct libspawn__list *children)
         libspawn__timer_cancel(&child->backstop);
         libspawn__timer_cancel(&child->learn_timer);
         libspawn__io_remove(&child->orphan_io);
-        libspawn__child_close_watcher(child);
+        leave_watcher(child);
         child->ctx = NULL;
     }
 }
@@ -450,9 +476,7 @@ libspawn_child_free(struct libspawn_child *child)
         libspawn__timer_cancel(&child->learn_timer);
         libspawn__io_remove(&child->orphan_io);
     }
-    /* For the watcher of a child that was not released, the end of the
-     * stream is the order to end it. */
-    libspawn__child_close_watcher(child);
+    leave_watcher(child);
     libspawn__pidref_dispose(&child->ref);
     libspawn__pidref_dispose(&child->watcher);
     free(child->store_address);

@@ -37,8 +37,9 @@ struct libspawn_child {
     void *user;
 
     enum libspawn__child_state state;
-    bool is_detached;  /* released without a watcher */
-    bool is_end_asked; /* we asked for its end; 'asked' says why */
+    bool is_detached;      /* released without a watcher */
+    bool is_release_asked; /* and not answered, unless it is released */
+    bool is_end_asked;     /* we asked for its end; 'asked' says why */
     enum libspawn_end asked;
     uint32_t stop_ms;
 

@@ -47,8 +47,7 @@ main(int argc, char *argv[])
     int64_t time = 0;
     char byte;
 
-    if (argc != 3 ||
-        fill_memory((size_t)strtoul(argv[1], NULL, 10) << 20) ||
+    if (argc != 3 || fill_memory((size_t)strtoul(argv[1], NULL, 10) << 20) ||
         !(ctx = bench_ctx_new(argv[2]))) {
         return 1;
     }

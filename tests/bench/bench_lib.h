@@ -16,10 +16,10 @@ struct bench_lib {
 /* bench_fn with a struct bench_lib: one start, to exec and record. */
 int64_t bench_lib_start_once(void *user);
 
-int bench_lib_callers(struct bench_lib *lib); /* of different size */
-int bench_lib_conmon(struct bench_lib *lib);  /* the same work by conmon */
+int bench_lib_callers(struct bench_lib *lib);  /* of different size */
+int bench_lib_conmon(struct bench_lib *lib);   /* the same work by conmon */
 int bench_lib_watchers(struct bench_lib *lib); /* memory, wake-ups */
-int bench_lib_crowd(struct bench_lib *lib);   /* 1000 at once */
+int bench_lib_crowd(struct bench_lib *lib);    /* 1000 at once */
 
 /* Starts a program without descriptors of ours but 'fd', which becomes
  * descriptor 3 unless it is -1, and with only 'env' as environment. */

@@ -79,9 +79,8 @@ add_arguments(struct libspawn__strv *argv, const char *bin)
     int rc = here ? 0 : -1;
 
     for (i = 0; !rc && i < ARRAY_SIZE(arguments); i++) {
-        AUTO_FREE char *argument =
-            libspawn__str_format("%s%s%s", arguments[i][0], arguments[i][1],
-                                 arguments[i][2]);
+        AUTO_FREE char *argument = libspawn__str_format(
+            "%s%s%s", arguments[i][0], arguments[i][1], arguments[i][2]);
 
         rc = argument ? libspawn__strv_add(argv, argument, NULL) : -1;
     }

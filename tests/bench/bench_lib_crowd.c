@@ -27,7 +27,7 @@ struct crowd {
     double our_rates[N_ROUNDS];
     double bare_rates[N_ROUNDS];
     double stop_times[N_ROUNDS]; /* ms */
-    double n_left; /* 2 s after the stop, in the worst round */
+    double n_left;               /* 2 s after the stop, in the worst round */
 };
 
 static double
@@ -110,8 +110,8 @@ start_bare(double *rate_r)
 static double
 count_left(void)
 {
-    AUTO_FREE char *path = libspawn__str_format(
-        "/proc/%d/task/%d/children", (int)getpid(), (int)getpid());
+    AUTO_FREE char *path = libspawn__str_format("/proc/%d/task/%d/children",
+                                                (int)getpid(), (int)getpid());
     AUTO_FREE char *text = NULL;
     double n = 0;
     const char *at;

@@ -55,8 +55,7 @@ read_number(pid_t pid, const char *file, const char *key)
 }
 
 static double
-median_of(const struct watchers *all, const char *file,
-          const char *key)
+median_of(const struct watchers *all, const char *file, const char *key)
 {
     double values[N_WATCHERS];
     size_t i;
@@ -74,8 +73,8 @@ count_wakeups(const struct watchers *all)
     size_t i;
 
     for (i = 0; i < N_WATCHERS; i++) {
-        sum += read_number(all->pids[i], "status",
-                           "\nvoluntary_ctxt_switches:");
+        sum +=
+            read_number(all->pids[i], "status", "\nvoluntary_ctxt_switches:");
     }
     return sum;
 }
@@ -103,8 +102,8 @@ begin_ours(struct bench_lib *lib, struct libspawn_ctx *ctx,
             0) {
             return -1;
         }
-        all->pids[i] = (pid_t)read_number(libspawn_child_pid(child),
-                                            "status", "\nPPid:");
+        all->pids[i] =
+            (pid_t)read_number(libspawn_child_pid(child), "status", "\nPPid:");
     }
     while (n_events[LIBSPAWN_EVENT_READY] < N_WATCHERS) {
         if (n_events[LIBSPAWN_EVENT_FAILED] ||
@@ -162,8 +161,7 @@ measure_memory(struct watchers *all)
 }
 
 static void
-report_all(const struct watchers *ours,
-           const struct watchers *other)
+report_all(const struct watchers *ours, const struct watchers *other)
 {
     const struct {
         const char *name;

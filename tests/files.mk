@@ -106,7 +106,8 @@ FLOW_TESTS := \
   test_spawn_ready \
   test_spawn_record \
   test_spawn_release \
-  test_spawn_stop
+  test_spawn_stop \
+  test_spawn_upgrade
 
 $(foreach t,$(filter test_spawn_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/flow/spawn_story.c))

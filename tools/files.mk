@@ -7,7 +7,8 @@ SOURCES_spawn-watcher := \
   tools/spawn-watcher/end.c \
   tools/spawn-watcher/main.c \
   tools/spawn-watcher/oom.c \
-  tools/spawn-watcher/start.c
+  tools/spawn-watcher/start.c \
+  tools/spawn-watcher/upgrade.c
 LDFLAGS_spawn-watcher := $(WATCHER_LDFLAGS)
 
 # The same for guests on Xen, whose records are in xenstore.

@@ -560,6 +560,15 @@ libspawn_child_adopt(struct libspawn_ctx *ctx, const char *store_address,
                      void *user, struct libspawn_child **child_r,
                      struct libspawn_err *err);
 
+/* The watcher of a released child, to which this one is attached, becomes the
+ * program that a start would use now, such as that of a newer package.  It is
+ * the same process still; child, log and whoever is attached notice nothing.
+ * A program that cannot take over gives back to the old one
+ * (LIBSPAWN_ERR_UNSUPPORTED).  Blocks until that is done (milliseconds). */
+LIBSPAWN_EXPORT int
+libspawn_child_upgrade_watcher(struct libspawn_child *child,
+                               struct libspawn_err *err);
+
 /* Ends what is not released; no event follows.  NULL is fine. */
 LIBSPAWN_EXPORT void libspawn_child_free(struct libspawn_child *child);
 

@@ -4,6 +4,8 @@
  *
  *   libspawn_child_adopt -> read_record -> take_over -> attach
  *
+ * and having its watcher replaced by another program.
+ *
  * Nothing is believed of the record but where to look: child and watcher are
  * pinned by pidfds that prove their identity, and whoever answers at the name
  * in the record has to be that watcher.  It in turn wants to hear the secret
@@ -354,4 +356,64 @@ libspawn_child_adopt(struct libspawn_ctx *ctx, const char *store_address,
     child->user = user;
     *child_r = child;
     return 0;
+}
+
+/* ---- A newer watcher --------------------------------------------------- */
+
+/* Reads the watcher's messages until it has answered, or is lost. */
+static void
+await_upgrade(struct libspawn_child *child)
+{
+    int64_t until_ms = libspawn__clock_now_ms() + LIBSPAWN__WATCHER_ANSWER_MS;
+    struct pollfd pollfd = { .fd = child->watcher_fd, .events = POLLIN };
+
+    while (child->is_upgrading && child->watcher_fd >= 0) {
+        int64_t left_ms = until_ms - libspawn__clock_now_ms();
+
+        if (left_ms <= 0 ||
+            (poll(&pollfd, 1, (int)left_ms) < 0 && errno != EINTR)) {
+            return;
+        }
+        libspawn__child_receive(child);
+    }
+}
+
+int
+libspawn_child_upgrade_watcher(struct libspawn_child *child,
+                               struct libspawn_err *err)
+{
+    struct libspawn__watcher_message message = { 0 };
+    AUTO_FD int program = -1;
+    int rc;
+
+    if (child->state == LIBSPAWN__CHILD_ENDED) {
+        return libspawn_child_check(child, err);
+    }
+    if (child->state != LIBSPAWN__CHILD_RELEASED || child->watcher_fd < 0) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "%s '%s' is not attached to its watcher, or not "
+                              "released",
+                              child->report.label, child->report.program);
+    }
+    rc = libspawn__ctx_open_watcher(child->ctx, child->store_address, &program,
+                                    err);
+    if (rc) {
+        return rc;
+    }
+    child->is_upgrading = true;
+    libspawn__child_send(child, &message, LIBSPAWN__WATCHER_UPGRADE, &program,
+                         1);
+    await_upgrade(child);
+    if (child->state == LIBSPAWN__CHILD_ENDED) {
+        return libspawn_child_check(child, err);
+    } else if (child->watcher_fd < 0) {
+        return libspawn__fail(err, LIBSPAWN_ERR_GONE, "the watcher died");
+    } else if (child->is_upgrading) {
+        return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                              "the watcher does not answer");
+    }
+    return child->upgrade_errno
+               ? libspawn__fail_errno(err, child->upgrade_errno,
+                                      "executing the new watcher")
+               : 0;
 }

@@ -52,6 +52,8 @@ struct libspawn_child {
     struct libspawn__pidref watcher; /* of one that it does not */
     struct libspawn__io watcher_io;
     struct libspawn__pidref ref; /* the child's */
+    bool is_upgrading; /* no answer yet */
+    int upgrade_errno;
 
     /* Without the socket: waits for the end of the child, then for the end of
      * its watcher if it has one, then for what the kernel tells. */

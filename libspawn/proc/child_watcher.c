@@ -153,6 +153,14 @@ handle_released(struct libspawn_child *child,
     }
 }
 
+static void
+handle_upgraded(struct libspawn_child *child,
+                const struct libspawn__watcher_message *message)
+{
+    child->is_upgrading = false;
+    child->upgrade_errno = message->u.upgraded.sys_errno;
+}
+
 static const struct {
     enum libspawn__watcher_type type;
     void (*handle)(struct libspawn_child *child,
@@ -164,6 +172,7 @@ static const struct {
     { LIBSPAWN__WATCHER_RELEASED, handle_released },
     { LIBSPAWN__WATCHER_ENDED, handle_ended },
     { LIBSPAWN__WATCHER_FAILED, handle_failed },
+    { LIBSPAWN__WATCHER_UPGRADED, handle_upgraded },
 };
 
 static void

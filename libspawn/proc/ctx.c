@@ -238,6 +238,26 @@ find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
     return 0;
 }
 
+int
+libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
+                           const char *store_address, int *fd_r,
+                           struct libspawn_err *err)
+{
+    AUTO_FREE char *path = NULL;
+    int rc = find_watcher(ctx, store_address, &path, err);
+    int fd;
+
+    if (rc) {
+        return rc;
+    }
+    fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0) {
+        return libspawn__fail_errno(err, errno, "opening '%s'", path);
+    }
+    *fd_r = fd;
+    return 0;
+}
+
 /* Descriptors: /dev/null as 0 to 2, the socket as 3, and no other, also none
  * that the caller forgot to mark close-on-exec. */
 static int

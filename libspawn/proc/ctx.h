@@ -34,6 +34,11 @@ int libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
                                 int fd, pid_t *pid_r,
                                 struct libspawn_err *err);
 
+/* The watcher's program for such a store, opened for execveat(2) alone. */
+int libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
+                               const char *store_address, int *fd_r,
+                               struct libspawn_err *err);
+
 /* Our end of the socket (blocking mode) of a watcher that waits for its plan,
  * and whose it is; -1 when none was prepared for this kind of store. */
 int libspawn__ctx_take_spare(struct libspawn_ctx *ctx,

@@ -8,9 +8,9 @@
 
 #include "base/auto.h"
 #include "base/fd.h"
+#include "base/str.h"
 #include "base/utf8.h"
 #include "base/util.h"
-#include "proc/protocol.h"
 
 enum {
     RING_SIZE = LIBSPAWN__TAIL_SIZE,
@@ -64,13 +64,11 @@ open_file(struct libspawn__log *log)
     return log->fd < 0 ? -errno : 0;
 }
 
-int
-libspawn__log_open(struct libspawn__log *log, const char *path,
-                   uint64_t max_size, unsigned int n_old,
-                   struct libspawn_err *err)
+/* Everything but the file. */
+static int
+init_log(struct libspawn__log *log, const char *path, uint64_t max_size,
+         unsigned int n_old, struct libspawn_err *err)
 {
-    int r;
-
     *log = (struct libspawn__log){ .max_size = MAX(max_size, 1),
                                    .n_old = n_old,
                                    .fd = -1 };
@@ -78,20 +76,62 @@ libspawn__log_open(struct libspawn__log *log, const char *path,
     if (!log->ring) {
         return libspawn__fail_nomem(err);
     }
-    if (path) {
-        if (strlen(path) + sizeof ".4294967295" > PATH_MAX) {
-            return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                                  "the log's path is too long");
-        }
-        log->path = strdup(path);
-        if (!log->path) {
-            return libspawn__fail_nomem(err);
-        }
-        r = open_file(log);
-        if (r) {
-            return libspawn__fail_errno(err, -r, "opening the log '%s'", path);
-        }
+    if (path && strlen(path) + sizeof ".4294967295" > PATH_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "the log's path is too long");
     }
+    return libspawn__str_assign(&log->path, path, err);
+}
+
+int
+libspawn__log_open(struct libspawn__log *log, const char *path,
+                   uint64_t max_size, unsigned int n_old,
+                   struct libspawn_err *err)
+{
+    int rc = init_log(log, path, max_size, n_old, err);
+    int r = !rc && path ? open_file(log) : 0;
+
+    return r ? libspawn__fail_errno(err, -r, "opening the log '%s'", path)
+             : rc;
+}
+
+void
+libspawn__log_save(const struct libspawn__log *log,
+                   struct libspawn__log_state *state_r)
+{
+    *state_r = (struct libspawn__log_state){
+        .size = log->size,
+        .lost = log->lost,
+        .lost_errno = log->lost_errno,
+        .ring_end = log->ring_end,
+        .ring_is_full = log->ring_is_full,
+    };
+    memcpy(state_r->ring, log->ring,
+           log->ring_is_full ? RING_SIZE : log->ring_end);
+}
+
+int
+libspawn__log_resume(struct libspawn__log *log, const char *path,
+                     uint64_t max_size, unsigned int n_old, int fd,
+                     const struct libspawn__log_state *state,
+                     struct libspawn_err *err)
+{
+    int rc = init_log(log, path, max_size, n_old, err);
+
+    log->fd = fd;
+    if (rc) {
+        return rc;
+    }
+    if (state->ring_end >= RING_SIZE) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "the log's state makes no sense");
+    }
+    log->size = state->size;
+    log->lost = state->lost;
+    log->lost_errno = state->lost_errno;
+    log->ring_end = state->ring_end;
+    log->ring_is_full = state->ring_is_full;
+    memcpy(log->ring, state->ring, RING_SIZE);
     return 0;
 }
 

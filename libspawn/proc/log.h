@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "proc/protocol.h"
 
 struct libspawn__log {
     char *path; /* NULL: no file, only the tail */
@@ -31,6 +32,26 @@ struct libspawn__log {
     size_t ring_end;
     bool ring_is_full;
 };
+
+/* The part of it that another program needs to go on with the same file. */
+struct libspawn__log_state {
+    uint64_t size;
+    uint64_t lost;
+    uint64_t ring_end;
+    int32_t lost_errno;
+    uint32_t ring_is_full;
+    char ring[LIBSPAWN__TAIL_SIZE];
+};
+
+void libspawn__log_save(const struct libspawn__log *log,
+                        struct libspawn__log_state *state_r);
+
+/* Goes on with 'fd' (-1: none), which is the log's from now on; the state is
+ * one that was saved. */
+int libspawn__log_resume(struct libspawn__log *log, const char *path,
+                         uint64_t max_size, unsigned int n_old, int fd,
+                         const struct libspawn__log_state *state,
+                         struct libspawn_err *err);
 
 /* Starts a new generation.  'path' may be NULL. */
 int libspawn__log_open(struct libspawn__log *log, const char *path,

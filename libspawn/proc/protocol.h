@@ -1,5 +1,5 @@
 /*
- * What the caller (proc/child.c) and the watcher (tools/spawn-watcher.c) say
+ * What the caller (proc/child.c) and the watcher (tools/spawn-watcher/) say
  * to each other over one SOCK_SEQPACKET pair; a packet is a message.
  * docs/PROTOCOLS.md, "Watcher protocol", says the same in words.
  *
@@ -22,7 +22,9 @@
  *
  *       ATTACH              ----->
  *                           <-----  ATTACHED + memfd, the plan
- *       STOP, RELEASE       ----->                  as above
+ *       STOP                ----->                  as above
+ *       UPGRADE + program   ----->                  from the caller, too
+ *                           <-----  UPGRADED        by the new program
  *                           <-----  ENDED + tail
  */
 #ifndef LIBSPAWN_PROC_PROTOCOL_H
@@ -48,6 +50,7 @@ enum libspawn__watcher_type {
     LIBSPAWN__WATCHER_RELEASE,
     LIBSPAWN__WATCHER_STOP,
     LIBSPAWN__WATCHER_ATTACH,
+    LIBSPAWN__WATCHER_UPGRADE,
     /* from the watcher */
     LIBSPAWN__WATCHER_HELD = 16,
     LIBSPAWN__WATCHER_STARTED,
@@ -55,7 +58,8 @@ enum libspawn__watcher_type {
     LIBSPAWN__WATCHER_RELEASED,
     LIBSPAWN__WATCHER_FAILED,
     LIBSPAWN__WATCHER_ENDED,
-    LIBSPAWN__WATCHER_ATTACHED
+    LIBSPAWN__WATCHER_ATTACHED,
+    LIBSPAWN__WATCHER_UPGRADED
 };
 
 /* Bytes that prove to the watcher that somebody could read the record. */
@@ -100,6 +104,9 @@ struct libspawn__watcher_message {
         struct {
             uint32_t is_released; /* otherwise it is its caller's */
         } attached;
+        struct {
+            int32_t sys_errno; /* 0: done; otherwise all is as before */
+        } upgraded;
     } u;
     uint32_t tail_size;
     char tail[LIBSPAWN__TAIL_SIZE];

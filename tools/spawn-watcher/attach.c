@@ -116,7 +116,8 @@ answer(struct client *client)
 
 /* False when it is to be dropped. */
 static bool
-hear(struct client *client, const struct libspawn__watcher_message *message)
+hear(struct client *client, const struct libspawn__watcher_message *message,
+     int fd)
 {
     struct watcher *w = client->w;
 
@@ -124,8 +125,9 @@ hear(struct client *client, const struct libspawn__watcher_message *message)
         return message->type == LIBSPAWN__WATCHER_ATTACH &&
                knows_secret(w, message) && answer(client);
     }
-    if (message->type == LIBSPAWN__WATCHER_STOP) {
-        watcher_obey(w, message);
+    if (message->type == LIBSPAWN__WATCHER_STOP ||
+        message->type == LIBSPAWN__WATCHER_UPGRADE) {
+        watcher_obey(w, client->fd, message, fd);
     }
     return true;
 }
@@ -135,18 +137,11 @@ on_client(struct libspawn__io *io, uint32_t events)
 {
     struct client *client = CONTAINER_OF(io, struct client, io);
     struct libspawn__watcher_message message;
-    size_t n_fds = 0;
-    ssize_t n;
+    AUTO_FD int fd = -1;
+    int r = watcher_receive(client->fd, &message, &fd);
 
     (void)events;
-    n = libspawn__stream_recv(client->fd, &message, sizeof message, NULL,
-                              &n_fds);
-    if (n == -EAGAIN) {
-        return;
-    }
-    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        message.version != LIBSPAWN__WATCHER_VERSION ||
-        !hear(client, &message)) {
+    if (r < 0 || (r > 0 && !hear(client, &message, fd))) {
         drop_client(client);
     }
 }
@@ -179,8 +174,8 @@ is_one_of_us(int fd)
            (uid == geteuid() || uid == 0);
 }
 
-static void
-add_client(struct watcher *w, int fd)
+void
+watcher_add_client(struct watcher *w, int fd, bool is_attached)
 {
     struct client *client = calloc(1, sizeof *client);
 
@@ -192,8 +187,27 @@ add_client(struct watcher *w, int fd)
     }
     client->w = w;
     client->fd = fd;
+    client->is_attached = is_attached;
     libspawn__list_append(&w->clients, &client->link);
-    w->n_clients++;
+    if (++w->n_clients == CLIENTS_MAX) {
+        libspawn__io_remove(&w->listener_io);
+    }
+}
+
+size_t
+watcher_list_clients(const struct watcher *w, int32_t *fds, size_t max)
+{
+    struct libspawn__list *link;
+    size_t n = 0;
+
+    LIST_FOR_EACH (link, &w->clients) {
+        struct client *client = CONTAINER_OF(link, struct client, link);
+
+        if (client->is_attached && n < max) {
+            fds[n++] = client->fd;
+        }
+    }
+    return n;
 }
 
 static void
@@ -217,10 +231,7 @@ on_connection(struct libspawn__io *io, uint32_t events)
         close(fd);
         return;
     }
-    add_client(w, fd);
-    if (w->n_clients == CLIENTS_MAX) {
-        libspawn__io_remove(&w->listener_io);
-    }
+    watcher_add_client(w, fd, false);
 }
 
 static char *
@@ -232,13 +243,22 @@ make_secret(void)
 }
 
 int
+watcher_listen_on(struct watcher *w, struct libspawn_err *err)
+{
+    libspawn__timer_init(w->loop, &w->accept_timer, on_pause_over);
+    return w->listener_fd < 0
+               ? 0
+               : libspawn__io_add(w->loop, &w->listener_io, w->listener_fd,
+                                  EPOLLIN, on_connection, err);
+}
+
+int
 watcher_listen(struct watcher *w, struct libspawn_err *err)
 {
     int rc;
 
-    libspawn__timer_init(w->loop, &w->accept_timer, on_pause_over);
     if (!w->plan.store_address) {
-        return 0;
+        return watcher_listen_on(w, err);
     }
     w->text.secret = make_secret();
     if (!w->text.secret) {
@@ -246,7 +266,5 @@ watcher_listen(struct watcher *w, struct libspawn_err *err)
     }
     rc =
         libspawn__stream_listen_hidden(&w->text.control, &w->listener_fd, err);
-    return rc ? rc
-              : libspawn__io_add(w->loop, &w->listener_io, w->listener_fd,
-                                 EPOLLIN, on_connection, err);
+    return rc ? rc : watcher_listen_on(w, err);
 }

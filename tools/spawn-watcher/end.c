@@ -266,20 +266,13 @@ child_ended(struct watcher *w, int wait_status, const struct rusage *usage)
 
 /* ---- Reaping ----------------------------------------------------------- */
 
-static void
-on_sigchld(struct libspawn__io *io, uint32_t events)
+void
+watcher_reap(struct watcher *w)
 {
-    struct watcher *w = CONTAINER_OF(io, struct watcher, sigchld_io);
-    struct signalfd_siginfo info;
     struct rusage usage;
     int wait_status;
     pid_t pid;
 
-    (void)events;
-    /* Several signals become one, so what counts is what wait says. */
-    if (read(w->sigchld_fd, &info, sizeof info) < 0) {
-        return;
-    }
     for (;;) {
         pid = wait4(-1, &wait_status, WNOHANG, &usage);
         if (pid <= 0) {
@@ -289,6 +282,19 @@ on_sigchld(struct libspawn__io *io, uint32_t events)
             child_ended(w, wait_status, &usage);
             return;
         }
+    }
+}
+
+static void
+on_sigchld(struct libspawn__io *io, uint32_t events)
+{
+    struct watcher *w = CONTAINER_OF(io, struct watcher, sigchld_io);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    /* Several signals become one, so what counts is what wait says. */
+    if (read(w->sigchld_fd, &info, sizeof info) > 0) {
+        watcher_reap(w);
     }
 }
 

@@ -6,6 +6,7 @@
  */
 #include "tools/spawn-watcher/watcher.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,12 +115,37 @@ static const struct {
     { LIBSPAWN__WATCHER_STOP, stop },
 };
 
+int
+watcher_receive(int socket, struct libspawn__watcher_message *message,
+                int *fd_r)
+{
+    int fd = -1;
+    size_t n_fds = 1;
+    ssize_t n =
+        libspawn__stream_recv(socket, message, sizeof *message, &fd, &n_fds);
+
+    if (n == -EAGAIN) {
+        return 0;
+    }
+    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
+        message->version != LIBSPAWN__WATCHER_VERSION) {
+        libspawn__auto_close(&fd);
+        return -1;
+    }
+    *fd_r = fd;
+    return 1;
+}
+
 void
-watcher_obey(struct watcher *w,
-             const struct libspawn__watcher_message *message)
+watcher_obey(struct watcher *w, int socket,
+             const struct libspawn__watcher_message *message, int fd)
 {
     size_t i;
 
+    if (message->type == LIBSPAWN__WATCHER_UPGRADE) {
+        watcher_upgrade(w, fd, socket);
+        return;
+    }
     for (i = 0; i < ARRAY_SIZE(handlers); i++) {
         if (handlers[i].type == message->type) {
             handlers[i].handle(w, message);
@@ -133,21 +159,15 @@ on_caller(struct libspawn__io *io, uint32_t events)
 {
     struct watcher *w = CONTAINER_OF(io, struct watcher, caller_io);
     struct libspawn__watcher_message message;
-    size_t n_fds = 0;
-    ssize_t n;
+    AUTO_FD int fd = -1;
+    int r = watcher_receive(w->caller_fd, &message, &fd);
 
     (void)events;
-    n = libspawn__stream_recv(w->caller_fd, &message, sizeof message, NULL,
-                              &n_fds);
-    if (n == -EAGAIN) {
-        return;
-    }
-    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        message.version != LIBSPAWN__WATCHER_VERSION) {
+    if (r < 0) {
         lose_caller(w);
-        return;
+    } else if (r) {
+        watcher_obey(w, w->caller_fd, &message, fd);
     }
-    watcher_obey(w, &message);
 }
 
 /* ---- Set-up ------------------------------------------------------------ */
@@ -223,19 +243,41 @@ tidy_up(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+int
+watcher_watch(struct watcher *w, struct libspawn_err *err)
+{
+    int rc = watcher_watch_children(w, err);
+
+    if (!rc && w->caller_fd >= 0) {
+        rc = libspawn__io_add(w->loop, &w->caller_io, w->caller_fd, EPOLLIN,
+                              on_caller, err);
+    }
+    if (!rc && w->output_fd >= 0) {
+        rc = libspawn__io_add(w->loop, &w->output_io, w->output_fd, EPOLLIN,
+                              watcher_on_output, err);
+    }
+    return rc;
+}
+
+/* Nothing is open, nothing is known. */
+static int
+begin(struct watcher *w, struct libspawn_err *err)
+{
+    w->caller_fd = w->listener_fd = -1;
+    w->sigchld_fd = w->output_fd = w->notify_fd = w->child.fd = w->log.fd = -1;
+    libspawn__list_init(&w->clients);
+    libspawn__plan_init(&w->plan);
+    return libspawn__loop_new(&w->loop, err);
+}
+
 static int
 set_up(struct watcher *w, struct libspawn_err *err)
 {
     int rc;
 
-    w->caller_fd = LIBSPAWN__WATCHER_FD;
-    w->sigchld_fd = w->output_fd = w->notify_fd = w->child.fd = w->log.fd = -1;
-    w->listener_fd = -1;
-    libspawn__list_init(&w->clients);
-    libspawn__plan_init(&w->plan);
     tidy_up();
-
-    rc = libspawn__loop_new(&w->loop, err);
+    rc = begin(w, err);
+    w->caller_fd = LIBSPAWN__WATCHER_FD;
     if (!rc) {
         rc = receive_plan(w, err);
     }
@@ -245,11 +287,7 @@ set_up(struct watcher *w, struct libspawn_err *err)
     if (!rc) {
         rc = libspawn__fd_set_nonblocking(w->caller_fd, true, err);
     }
-    if (!rc) {
-        rc = libspawn__io_add(w->loop, &w->caller_io, w->caller_fd, EPOLLIN,
-                              on_caller, err);
-    }
-    return rc ? rc : watcher_watch_children(w, err);
+    return rc ? rc : watcher_watch(w, err);
 }
 
 /* Before there is a child a failure is simply told. */
@@ -275,19 +313,59 @@ tear_down(struct watcher *w)
     libspawn__loop_free(w->loop);
 }
 
-/* 0 once there is nothing left to watch. */
 static int
-run(struct watcher *w)
+start(struct watcher *w, struct libspawn_err *err)
 {
-    struct libspawn_err err = { 0 };
-    int rc = set_up(w, &err);
+    int rc = set_up(w, err);
 
     if (!rc) {
-        rc = watcher_start(w, &err);
+        rc = watcher_start(w, err);
     }
     if (rc) {
-        report_failure(w, &err);
+        report_failure(w, err);
     }
+    return rc;
+}
+
+/* Whether another program began, and left its state in this descriptor. */
+static bool
+find_state(int argc, char *const argv[], int *fd_r, bool *is_back_r)
+{
+    static const char *const options[] = { "--resume=", "--back=" };
+    uint64_t fd;
+    size_t i;
+
+    for (i = 0; argc == 3 && i < ARRAY_SIZE(options); i++) {
+        if (libspawn__str_has_prefix(argv[2], options[i]) &&
+            !libspawn__str_to_u64(argv[2] + strlen(options[i]), 3, INT_MAX,
+                                  &fd, NULL)) {
+            *fd_r = (int)fd;
+            *is_back_r = i == 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+resume(struct watcher *w, int state_fd, bool is_back, struct libspawn_err *err)
+{
+    int rc = begin(w, err);
+
+    return rc ? rc : watcher_resume(w, state_fd, is_back, err);
+}
+
+/* 0 once there is nothing left to watch. */
+static int
+run(struct watcher *w, int argc, char *const argv[])
+{
+    struct libspawn_err err = { 0 };
+    bool is_back;
+    int state_fd;
+    int rc = find_state(argc, argv, &state_fd, &is_back)
+                 ? resume(w, state_fd, is_back, &err)
+                 : start(w, &err);
+
     while (!rc && !w->is_done) {
         /* When this fails the caller takes over. */
         rc = libspawn__loop_wait(w->loop, -1, &err);
@@ -324,10 +402,10 @@ main(int argc, char *argv[])
     struct watcher w = { .state = WATCHER_STARTING };
     int rc;
 
-    if (!was_started_by_libspawn()) {
+    if (argc != 3 && !was_started_by_libspawn()) {
         return print_usage(argc, argv);
     }
-    rc = run(&w);
+    rc = run(&w, argc, argv);
     tear_down(&w);
     return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -141,8 +141,8 @@ open_pipe(int *read_r, int *write_r, struct libspawn_err *err)
     return libspawn__fd_set_nonblocking(fds[0], true, err);
 }
 
-static void
-on_output(struct libspawn__io *io, uint32_t events)
+void
+watcher_on_output(struct libspawn__io *io, uint32_t events)
 {
     (void)events;
     watcher_read_output(CONTAINER_OF(io, struct watcher, output_io));
@@ -184,7 +184,7 @@ prepare(struct watcher *w, int *output_r, int *notify_r,
     }
     if (!rc) {
         rc = libspawn__io_add(w->loop, &w->output_io, w->output_fd, EPOLLIN,
-                              on_output, err);
+                              watcher_on_output, err);
     }
     if (!rc && w->plan.ready & LIBSPAWN_READY_NOTIFY) {
         rc = open_pipe(&w->notify_fd, notify_r, err);
@@ -233,9 +233,10 @@ place_child(struct watcher *w, struct libspawn_err *err)
 }
 
 /* The strings stay the plan's. */
-static void
-describe_child(struct watcher *w)
+void
+watcher_describe_child(struct watcher *w)
 {
+    w->record.stop_ms = (int64_t)MIN(w->plan.stop_ms, UINT32_MAX);
     w->text.label = w->plan.label;
     w->text.guest = w->plan.guest;
     w->text.program = w->plan.program;
@@ -253,8 +254,7 @@ write_records(struct watcher *w, struct libspawn_err *err)
     w->record.state = LIBSPAWN__RECORD_STARTING;
     w->record.child = w->child.id;
     w->record.started_at_ms = libspawn__clock_realtime_ms();
-    w->record.stop_ms = (int64_t)MIN(w->plan.stop_ms, UINT32_MAX);
-    describe_child(w);
+    watcher_describe_child(w);
     if (w->store) {
         w->is_recorded = true;
         rc = libspawn__record_write(w->store, w->plan.record_path, &w->record,

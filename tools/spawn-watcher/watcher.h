@@ -6,6 +6,7 @@
  *   attach.c  those who come later, to a child that was released
  *   end.c     signals, reaping, descendants, the last word
  *   oom.c     whether the kernel killed the child to free memory
+ *   upgrade.c becoming another program meanwhile
  *
  * Life:
  *
@@ -104,10 +105,17 @@ struct watcher {
 int watcher_start(struct watcher *w, struct libspawn_err *err);
 void watcher_condition_holds(struct watcher *w, enum libspawn_ready condition);
 
+/* What the record says besides, from the plan. */
+void watcher_describe_child(struct watcher *w);
+void watcher_on_output(struct libspawn__io *io, uint32_t events);
+
 /* end.c */
 int watcher_watch_children(struct watcher *w, struct libspawn_err *err);
 void watcher_end_child(struct watcher *w, uint32_t grace_ms);
 void watcher_read_output(struct watcher *w);
+
+/* Reaps what has ended; the child's end is the end of all. */
+void watcher_reap(struct watcher *w);
 
 /* attach.c.  Listens if there is a record in which to say where.  Whoever is
  * attached gets what watcher_tell_clients sends. */
@@ -116,6 +124,23 @@ void watcher_tell_clients(struct watcher *w,
                           struct libspawn__watcher_message *message,
                           enum libspawn__watcher_type type);
 void watcher_drop_clients(struct watcher *w);
+
+/* Goes on with the listener that there is. */
+int watcher_listen_on(struct watcher *w, struct libspawn_err *err);
+
+/* Takes over the descriptor, also when it fails. */
+void watcher_add_client(struct watcher *w, int fd, bool is_attached);
+
+/* The sockets of those who are attached, at most 'max'; how many. */
+size_t watcher_list_clients(const struct watcher *w, int32_t *fds, size_t max);
+
+/* upgrade.c: becomes the program, or tells at 'asker_fd' why not. */
+void watcher_upgrade(struct watcher *w, int program_fd, int asker_fd);
+
+/* Goes on in place of another program, whose state is in 'state_fd'; 'is_back'
+ * after one that could not. */
+int watcher_resume(struct watcher *w, int state_fd, bool is_back,
+                   struct libspawn_err *err);
 
 /* oom.c */
 void watcher_oom_begin(struct watcher *w);
@@ -126,9 +151,19 @@ enum libspawn__oom watcher_oom_end(const struct watcher *w, int wait_status);
 bool watcher_send_to(int socket, struct libspawn__watcher_message *message,
                      enum libspawn__watcher_type type, int fd);
 
-/* main.c: what 'message' orders, whoever sent it. */
-void watcher_obey(struct watcher *w,
-                  const struct libspawn__watcher_message *message);
+/* main.c: reads a message and perhaps a descriptor (*fd_r; -1: none) that
+ * comes along.  1, 0 when there is none now, -1 when the peer is gone or makes
+ * no sense. */
+int watcher_receive(int socket, struct libspawn__watcher_message *message,
+                    int *fd_r);
+
+/* main.c: does what 'message' orders; 'fd' came with it from 'socket', and
+ * stays the caller's. */
+void watcher_obey(struct watcher *w, int socket,
+                  const struct libspawn__watcher_message *message, int fd);
+
+/* main.c: waits for caller, output and child. */
+int watcher_watch(struct watcher *w, struct libspawn_err *err);
 
 /* The same to the caller, if it is still there. */
 bool watcher_send(struct watcher *w, struct libspawn__watcher_message *message,

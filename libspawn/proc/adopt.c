@@ -334,8 +334,13 @@ libspawn_child_adopt(struct libspawn_ctx *ctx, const char *store_address,
 {
     struct adoption adoption = { .path = record_path };
     struct libspawn_child *child = NULL;
-    int rc = libspawn__store_open(store_address, &adoption.store, err);
+    int rc;
 
+    if (!store_address || !record_path) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "a child without a record cannot be adopted");
+    }
+    rc = libspawn__store_open(store_address, &adoption.store, err);
     if (rc) {
         return rc;
     }

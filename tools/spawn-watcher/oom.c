@@ -20,16 +20,21 @@
 
 #include "base/fd.h"
 
-/* The number behind "oom_kill " at the beginning of a line. */
+/* The number behind "oom_kill " at the beginning of a line.  The buffer is so
+ * large that free(3) gives it back to the kernel: on the stack it would stay
+ * with each of many watchers for life. */
 static bool
 read_counter(const char *path, uint64_t *count_r)
 {
+    enum {
+        SIZE = 256 * 1024
+    };
     static const char name[] = "oom_kill ";
-    char text[16384];
+    AUTO_FREE char *text = malloc(SIZE);
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1
-                       : libspawn__fd_read_full(fd, text, sizeof text - 1);
     const char *line = text;
+    ssize_t n = fd < 0 || !text ? -1
+                                : libspawn__fd_read_full(fd, text, SIZE - 1);
 
     if (n < 0) {
         return false;

@@ -18,7 +18,7 @@
 enum {
     WATCHER_SLACK_MS = 3000, /* what the watcher may need beyond the grace */
     REAP_MS = 1000,          /* for whoever is the child's parent now */
-    LEARN_INTERVAL_MS = 5
+    LEARN_INTERVAL_MS = 10
 };
 
 /* ---- The end ----------------------------------------------------------- */
@@ -137,7 +137,8 @@ complete_end(struct libspawn_child *child, bool has_watcher,
 {
     end->state = LIBSPAWN__RECORD_EXITED;
     end->ended_at_ms = libspawn__clock_realtime_ms();
-    end->lived_ms = MAX(end->ended_at_ms - end->started_at_ms, 0);
+    end->lived_ms =
+        end->started_at_ms ? MAX(end->ended_at_ms - end->started_at_ms, 0) : 0;
     end->has_usage = false;
     end->oom = end->is_known && !(WIFSIGNALED(end->wait_status) &&
                                   WTERMSIG(end->wait_status) == SIGKILL)
@@ -150,46 +151,60 @@ complete_end(struct libspawn_child *child, bool has_watcher,
     }
 }
 
+/* False, and nothing, when the record is gone or of another process. */
 static bool
-is_of_child(const struct libspawn__record *record,
-            const struct libspawn_child *child)
+read_own_record(const struct libspawn_child *child,
+                struct libspawn__store *store,
+                struct libspawn__record *record_r)
 {
-    return record->child.pid == child->ref.id.pid &&
-           record->child.start_time == child->ref.id.start_time;
+    struct libspawn__record record;
+
+    if (!store || !child->nodes.n_items ||
+        libspawn__record_read(store, child->nodes.items[0], &record, NULL) ||
+        record.child.pid != child->ref.id.pid ||
+        record.child.start_time != child->ref.id.start_time) {
+        return false;
+    }
+    *record_r = record;
+    return true;
 }
 
-/* What the watcher wrote when it could, else what the kernel tells, which then
- * is written; false when the child is not reaped yet. */
+/* False when it is not reaped yet, and there is time left. */
 static bool
-learn_end(struct libspawn_child *child, struct libspawn__store *store)
+ask_kernel(const struct libspawn_child *child, struct libspawn__record *end)
 {
-    struct libspawn__record end = { 0 };
-    const char *path = child->nodes.n_items ? child->nodes.items[0] : NULL;
-    bool has_watcher = libspawn__pidref_is_alive(&child->watcher);
-    bool has_record = store && path &&
-                      !libspawn__record_read(store, path, &end, NULL) &&
-                      is_of_child(&end, child);
-
-    if (has_record && end.state == LIBSPAWN__RECORD_EXITED) {
-        libspawn__child_finish_with(child, &end);
-        return true;
-    }
-    switch (libspawn__status_from_pidfd(child->ref.fd, &end.wait_status)) {
+    switch (libspawn__status_from_pidfd(child->ref.fd, &end->wait_status)) {
     case LIBSPAWN__STATUS_NOT_YET:
-        if (libspawn__clock_now_ms() < child->learn_until_ms) {
-            return false;
-        }
-        break;
+        return libspawn__clock_now_ms() >= child->learn_until_ms;
     case LIBSPAWN__STATUS_KNOWN:
-        end.is_known = true;
+        end->is_known = true;
         break;
     case LIBSPAWN__STATUS_UNKNOWN:
         break;
     }
+    return true;
+}
+
+/* What the watcher wrote when it could, else what the kernel tells, which then
+ * is written; false when it is not known yet. */
+static bool
+learn_end(struct libspawn_child *child, struct libspawn__store *store)
+{
+    struct libspawn__record end = { 0 };
+    bool has_watcher = libspawn__pidref_is_alive(&child->watcher);
+    bool has_record = read_own_record(child, store, &end);
+
+    if (end.state == LIBSPAWN__RECORD_EXITED) {
+        libspawn__child_finish_with(child, &end);
+        return true;
+    }
+    if (!ask_kernel(child, &end)) {
+        return false;
+    }
     complete_end(child, has_watcher, &end);
     /* One that lives writes it, sooner or later. */
     if (has_record && !has_watcher) {
-        libspawn__record_write_end(store, path, &end, NULL);
+        libspawn__record_write_end(store, child->nodes.items[0], &end, NULL);
     }
     libspawn__child_finish_with(child, &end);
     return true;

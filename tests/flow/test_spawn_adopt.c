@@ -479,6 +479,30 @@ TEST(record_is_removed_before_the_end__is_not_written_again)
     ck_assert(!story_read_record(&story, &record));
 }
 
+/* Nor is it believed: the next child has the same record. */
+TEST(record_is_another_childs_before_the_end__is_neither_read_nor_written)
+{
+    AUTO_STORY struct story story;
+    struct libspawn__record record;
+    AUTO_FD int command = begin_forgotten(&story);
+
+    kill_and_await(story_pin_watcher(&story));
+    adopt(&story);
+    ck_assert(story_read_record(&story, &record));
+    record.state = LIBSPAWN__RECORD_EXITED;
+    record.is_known = true;
+    record.wait_status = 9 << 8;
+    record.child.start_time++;
+    assert_ok(libspawn__record_write(story.store, STORY_RECORD, &record, NULL),
+              NULL);
+    tell(command, "exit 7\n");
+    story_await(&story, "exited");
+    ck_assert_int_eq(story_report(&story)->exit_code, kernel_tells() ? 7 : 0);
+    ck_assert(story_report(&story)->lived_ms < 1000000);
+    ck_assert(story_read_record(&story, &record));
+    ck_assert_int_eq(WEXITSTATUS(record.wait_status), 9);
+}
+
 /* ---- Proof of identity ------------------------------------------------- */
 
 TEST(pid_belongs_to_another_process__that_one_is_not_touched)

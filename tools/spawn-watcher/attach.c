@@ -17,9 +17,9 @@
 #include "base/clock.h"
 #include "wire/stream.h"
 
+/* When no connection can be taken. */
 enum {
-    CLIENTS_MAX = 16,
-    PAUSE_MS = 1000 /* when no connection can be taken */
+    PAUSE_MS = 1000
 };
 
 struct client {
@@ -38,6 +38,7 @@ static void
 listen_again(struct watcher *w)
 {
     if (!w->listener_io.loop && w->listener_fd >= 0 &&
+        w->n_clients < WATCHER_CLIENTS_MAX &&
         libspawn__io_add(w->loop, &w->listener_io, w->listener_fd, EPOLLIN,
                          on_connection, NULL)) {
         libspawn__timer_set(&w->accept_timer,
@@ -189,7 +190,7 @@ watcher_add_client(struct watcher *w, int fd, bool is_attached)
     client->fd = fd;
     client->is_attached = is_attached;
     libspawn__list_append(&w->clients, &client->link);
-    if (++w->n_clients == CLIENTS_MAX) {
+    if (++w->n_clients == WATCHER_CLIENTS_MAX) {
         libspawn__io_remove(&w->listener_io);
     }
 }

@@ -28,7 +28,7 @@
 #include "base/fd.h"
 
 enum {
-    CLIENTS_MAX = 16,
+    WATCHER_CLIENTS_MAX = 16,
     TITLE_SIZE = 256
 };
 
@@ -53,7 +53,7 @@ struct state {
     int32_t log_fd;
     int32_t asker_fd; /* one of the others: who wants an answer */
     uint32_t n_clients;
-    int32_t client_fds[CLIENTS_MAX];
+    int32_t client_fds[WATCHER_CLIENTS_MAX];
 
     struct libspawn__identity child;
     struct libspawn__identity watcher;
@@ -78,8 +78,8 @@ save(const struct watcher *w, struct state *state)
     state->output_fd = w->output_fd;
     state->listener_fd = w->listener_fd;
     state->log_fd = w->log.fd;
-    state->n_clients =
-        (uint32_t)watcher_list_clients(w, state->client_fds, CLIENTS_MAX);
+    state->n_clients = (uint32_t)watcher_list_clients(w, state->client_fds,
+                                                      WATCHER_CLIENTS_MAX);
     state->child = w->record.child;
     state->watcher = w->record.watcher;
     state->caller = w->record.caller;
@@ -207,7 +207,7 @@ load(int state_fd, struct state *state, struct libspawn_err *err)
     }
     if (memcmp(state->head.magic, magic, sizeof magic) != 0 ||
         n != (ssize_t)sizeof *state || state->head.size != sizeof *state ||
-        state->n_clients > CLIENTS_MAX) {
+        state->n_clients > WATCHER_CLIENTS_MAX) {
         give_back(state_fd, &state->head);
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
                               "the state is of another version");

@@ -41,6 +41,8 @@
 #include "proc/record.h"
 #include "store/store.h"
 
+enum { WATCHER_CLIENTS_MAX = 16 };
+
 enum watcher_state {
     WATCHER_STARTING,
     WATCHER_WAITING,

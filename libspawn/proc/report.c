@@ -295,7 +295,6 @@ libspawn_report_text(const struct libspawn_report *report)
     if (report->log_path[0]) {
         libspawn__buf_printf(&buf, "log: %s\n", report->log_path);
     }
-    put_usage(&buf, report);
     return libspawn__buf_take(&buf);
 }
 

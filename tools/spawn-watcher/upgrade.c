@@ -28,7 +28,6 @@
 #include "base/fd.h"
 
 enum {
-    WATCHER_CLIENTS_MAX = 16,
     TITLE_SIZE = 256
 };
 

@@ -101,8 +101,8 @@ libspawn__xen_dm_add_restrictions(const struct libspawn__restrict *restricted,
                                   const struct libspawn__dm_support *support,
                                   struct libspawn__args *args)
 {
-    /* One that did not answer in time gets the options of most: without them it
-     * ends by itself, so nothing is less confined by the guess. */
+    /* One that did not answer in time gets the options of most: without them
+     * it ends by itself, so nothing is less confined by the guess. */
     unsigned int features = *support->version
                                 ? support->features
                                 : LIBSPAWN__DM_CHROOT | LIBSPAWN__DM_RUNAS |

@@ -81,8 +81,7 @@ needs_network(const struct libspawn_guest_config *config)
         }
     }
     return config->n_nics || config->vnc.enable != LIBSPAWN_CHOICE_NO ||
-           config->sdl == LIBSPAWN_CHOICE_YES || config->n_device_model_args ||
-           config->n_device_model_args_hvm;
+           config->n_device_model_args || config->n_device_model_args_hvm;
 }
 
 static void

@@ -229,4 +229,86 @@ TEST(program_that_is_named__is_taken_as_it_is)
     scene_close(&scene);
 }
 
+/* ---- Restriction ------------------------------------------------------- */
+
+/* What is added, each with a blank before and behind it; NULL on failure. */
+static char *
+render_restrictions(const struct libspawn__restrict *restricted,
+                    const struct libspawn__dm_support *support)
+{
+    AUTO_ARGS struct libspawn__args args = { .config = &scene.config,
+                                             .domid = 7 };
+    struct libspawn__buf text = { 0 };
+    size_t i;
+
+    libspawn__xen_dm_add_restrictions(restricted, support, &args);
+    if (args.err.code) {
+        ck_assert_int_eq(args.err.code, LIBSPAWN_ERR_UNSUPPORTED);
+        return NULL;
+    }
+    libspawn__buf_puts(&text, " ");
+    for (i = 0; i < args.argv.n_items; i++) {
+        libspawn__buf_printf(&text, "%s ", args.argv.items[i]);
+    }
+    return libspawn__buf_take(&text);
+}
+
+static const struct libspawn__restrict own_user = {
+    .is_on = true, .has_user = true, .is_own = true, .uid = 1001, .gid = 1002
+};
+
+#define OLD_RESTRICTIONS                                                      \
+    " -xen-domid-restrict -chroot /var/run/xen/qemu-root-7 "                  \
+    "-runas 1001:1002 "
+
+TEST(arguments_of_a_restricted_guest__are_those_that_the_program_knows)
+{
+    const struct libspawn__dm_support older = {
+        .features = LIBSPAWN__DM_CHROOT | LIBSPAWN__DM_RUNAS |
+                    LIBSPAWN__DM_XEN_DOMID_RESTRICT,
+        .version = "7.2.22",
+    };
+    const struct libspawn__dm_support newer = {
+        .features = LIBSPAWN__DM_RUN_WITH_CHROOT | LIBSPAWN__DM_RUN_WITH_USER |
+                    LIBSPAWN__DM_XEN_DOMID_RESTRICT | LIBSPAWN__DM_SANDBOX,
+        .version = "10.1.0",
+    };
+    AUTO_FREE char *old_text = render_restrictions(&own_user, &older);
+    AUTO_FREE char *new_text = render_restrictions(&own_user, &newer);
+
+    ck_assert_str_eq(old_text, OLD_RESTRICTIONS);
+    ck_assert_str_eq(new_text, " -sandbox on,obsolete=deny,spawn=deny,"
+                               "resourcecontrol=deny -xen-domid-restrict "
+                               "-run-with chroot=/var/run/xen/qemu-root-7 "
+                               "-run-with user=1001:1002 ");
+}
+
+TEST(arguments_of_a_restricted_guest__are_guessed_without_an_answer)
+{
+    const struct libspawn__dm_support unknown = { 0 };
+    AUTO_FREE char *text = render_restrictions(&own_user, &unknown);
+
+    ck_assert_str_eq(text, OLD_RESTRICTIONS);
+}
+
+TEST(arguments_of_a_restricted_guest__are_refused_to_a_program_without)
+{
+    const struct libspawn__dm_support none = { .version = "2.10.0" };
+
+    ck_assert_ptr_null(render_restrictions(&own_user, &none));
+}
+
+TEST(arguments_of_a_guest_with_a_user__change_only_that)
+{
+    const struct libspawn__restrict restricted = { .has_user = true,
+                                                   .uid = 5,
+                                                   .gid = 6 };
+    const struct libspawn__dm_support support = {
+        .features = LIBSPAWN__DM_RUNAS, .version = "7.2.22"
+    };
+    AUTO_FREE char *text = render_restrictions(&restricted, &support);
+
+    ck_assert_str_eq(text, " -runas 5:6 ");
+}
+
 TEST_MAIN("xen_arguments")

@@ -88,6 +88,7 @@ FLOW_TESTS := \
   test_probe \
   test_qmp_qemu \
   test_reap \
+  test_restrict \
   test_spawn_adopt \
   test_spawn_caller \
   test_spawn_death \

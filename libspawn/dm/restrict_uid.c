@@ -56,12 +56,12 @@ open_locked(uint32_t uid, int flags, int *fd_r, char **text_r,
     if (!path || !text) {
         return libspawn__fail_nomem(err);
     }
-    do {
+    for (;;) {
         struct stat st;
 
         libspawn__auto_close(&fd);
         fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
-        if (fd < 0 && errno == ENOENT) {
+        if (fd < 0 && errno == ENOENT && !(flags & O_CREAT)) {
             break;
         }
         if (fd < 0 || flock(fd, LOCK_EX) < 0 || fstat(fd, &st) < 0) {
@@ -70,7 +70,8 @@ open_locked(uint32_t uid, int flags, int *fd_r, char **text_r,
         if (st.st_nlink) {
             break;
         }
-    } while (flags & O_CREAT);
+        /* Removed while we waited: what has the name now is another one. */
+    }
     n = fd < 0 ? 0 : libspawn__fd_read_full(fd, text, OWNER_MAX);
     if (n < 0) {
         return libspawn__fail_errno(err, (int)-n, "reading '%s'", path);
@@ -145,36 +146,7 @@ libspawn__restrict_release(const struct libspawn__restrict_owner *owner,
     return rc;
 }
 
-/* ---- Ranges ------------------------------------------------------------ */
-
-/* The one of the domid, or the next free one. */
-static int
-reserve_in_range(const struct range *range,
-                 const struct libspawn__restrict_owner *owner,
-                 struct libspawn__restrict *restricted,
-                 struct libspawn_err *err)
-{
-    uint32_t n_attempts = owner->is_only_domid ? 1 : ATTEMPTS;
-    int rc = libspawn__dir_make(LIBSPAWN__RESTRICT_DIR, 0700, err);
-    uint32_t i;
-
-    for (i = 0; !rc && i < n_attempts; i++) {
-        uint32_t offset = 1 + (owner->domid - 1 + i) % (range->size - 1);
-
-        rc = reserve(range->base + offset, owner, err);
-        if (!rc) {
-            restricted->has_user = true;
-            restricted->is_own = true;
-            restricted->uid = range->base + offset;
-            restricted->gid = range->has_gid ? range->gid : restricted->uid;
-            return 0;
-        }
-        rc = rc == LIBSPAWN_ERR_EXISTS && i + 1 < n_attempts ? 0 : rc;
-    }
-    return rc;
-}
-
-/* ---- Users ------------------------------------------------------------- */
+/* ---- Accounts ---------------------------------------------------------- */
 
 static int
 find_user(const char *name, uint32_t *uid_r, uint32_t *gid_r,
@@ -191,6 +163,58 @@ find_user(const char *name, uint32_t *uid_r, uint32_t *gid_r,
     libspawn_plan_free(plan);
     return rc;
 }
+
+/* ---- Ranges ------------------------------------------------------------ */
+
+/* Nobody's account, nor another guest's. */
+static int
+reserve_unused(uint32_t uid, const struct libspawn__restrict_owner *owner,
+               struct libspawn_err *err)
+{
+    char name[24];
+    uint32_t found_uid;
+    uint32_t found_gid;
+    int rc;
+
+    snprintf(name, sizeof name, "%u", (unsigned int)uid);
+    rc = find_user(name, &found_uid, &found_gid, err);
+    if (!rc) {
+        return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                              "user id %s, which dm_restrict would use, is "
+                              "that of an account",
+                              name);
+    }
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? reserve(uid, owner, err) : rc;
+}
+
+/* The one of the domid, or the next free one. */
+static int
+reserve_in_range(const struct range *range,
+                 const struct libspawn__restrict_owner *owner,
+                 struct libspawn__restrict *restricted,
+                 struct libspawn_err *err)
+{
+    uint32_t n_attempts = owner->is_only_domid ? 1 : ATTEMPTS;
+    int rc = libspawn__dir_make(LIBSPAWN__RESTRICT_DIR, 0700, err);
+    uint32_t i;
+
+    for (i = 0; !rc && i < n_attempts; i++) {
+        uint32_t offset = 1 + (owner->domid - 1 + i) % (range->size - 1);
+
+        rc = reserve_unused(range->base + offset, owner, err);
+        if (!rc) {
+            restricted->has_user = true;
+            restricted->is_own = true;
+            restricted->uid = range->base + offset;
+            restricted->gid = range->has_gid ? range->gid : restricted->uid;
+            return 0;
+        }
+        rc = rc == LIBSPAWN_ERR_EXISTS && i + 1 < n_attempts ? 0 : rc;
+    }
+    return rc;
+}
+
+/* ---- Users ------------------------------------------------------------- */
 
 static int
 choose_named(const char *name, struct libspawn__restrict *restricted,

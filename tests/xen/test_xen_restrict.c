@@ -67,7 +67,8 @@ write_config(const char *lines)
     AUTO_OUTPUT struct harness_output cleaned =
         harness_run("sh", "-c",
                     "rmdir /var/run/xen/qemu-root-*; "
-                    "rm -f " LIBSPAWN__RESTRICT_DIR "/*");
+                    "rm -f " LIBSPAWN__RESTRICT_DIR "/*; "
+                    "sed -i /xen-qemuuser/d /etc/passwd");
 
     (void)removed;
     (void)cleaned;
@@ -152,7 +153,12 @@ TEST_TIMEOUT(restricted_on_xen__guest_can_be_handled_by_both, LONG_S)
     EXPECT(0, OURS("screenshot", "quiet", "quiet.png"));
     EXPECT(0, harness_run(STOCK_XL, "list", "quiet"));
     EXPECT(0, OURS("shutdown", "quiet"));
-    EXPECT(0, OURS("destroy", "quiet"));
+    {
+        /* Which finds nothing when the guest has powered off by then. */
+        AUTO_OUTPUT struct harness_output output = OURS("destroy", "quiet");
+
+        (void)output;
+    }
     assert_nothing_left();
     EXPECT(0, OURS("create", "quiet.cfg"));
     EXPECT(0, harness_run(STOCK_XL, "destroy", "quiet"));
@@ -162,6 +168,53 @@ TEST_TIMEOUT(restricted_on_xen__guest_can_be_handled_by_both, LONG_S)
 
         ck_assert_str_eq(processes.out, "");
     }
+}
+
+/* ---- Users ------------------------------------------------------------- */
+
+static void
+add_user(const char *line)
+{
+    AUTO_FREE char *command =
+        libspawn__str_format("echo '%s' >>/etc/passwd", line);
+
+    EXPECT(0, harness_run("sh", "-c", command));
+}
+
+static long
+uid_of_guest(void)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("/proc/%d", (int)pid_of_guest());
+    struct stat st;
+
+    ck_assert_int_eq(stat(path, &st), 0);
+    return (long)st.st_uid;
+}
+
+/* The host is thrown away afterwards. */
+TEST_TIMEOUT(restricted_on_xen__users_of_the_stock_toolstack_are_taken, LONG_S)
+{
+    AUTO_OUTPUT struct harness_output shared = { 0 };
+    AUTO_OUTPUT struct harness_output domid = { 0 };
+
+    write_config("");
+    add_user("xen-qemuuser-range-base:x:131072:131072::/:/bin/false");
+    EXPECT(0, OURS("create", "quiet.cfg"));
+    domid = OURS("domid", "quiet");
+    ck_assert_int_eq(uid_of_guest(), 131072 + strtol(domid.out, NULL, 10));
+    EXPECT(0, OURS("destroy", "quiet"));
+
+    write_config("");
+    add_user("xen-qemuuser-shared:x:140000:140000::/:/bin/false");
+    shared = OURS("create", "quiet.cfg");
+    ck_assert_int_eq(shared.status, 0);
+    assert_contains(shared.err, "xl: warning: the device model runs as "
+                                "'xen-qemuuser-shared'");
+    ck_assert_int_eq(uid_of_guest(), 140000);
+    EXPECT(0, OURS("destroy", "quiet"));
+    write_config(""); /* without those users */
+    assert_nothing_left();
 }
 
 /* ---- Xen's own checker ------------------------------------------------- */

@@ -217,7 +217,7 @@ libspawn__child_receive(struct libspawn_child *child)
     if (n == -EAGAIN) {
         return false;
     }
-    if (n_fds == 1) {
+    if (n > 0 && n_fds == 1) {
         /* Only HELD carries one: the pidfd of the child. */
         libspawn__pidref_dispose(&child->ref);
         child->ref.fd = fd;

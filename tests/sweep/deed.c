@@ -271,13 +271,14 @@ act(const struct deed *deed, struct actor *actor)
 static void
 be_the_actor(const struct deed *deed, int fd)
 {
-    AUTO_FREE char *address =
-        libspawn__str_format("dir:%s/store", harness_dir());
-    AUTO_FREE char *watcher =
-        libspawn__str_format("%s/bin/spawn-watcher", harness_build_dir());
+    static char address[4096];
+    static char watcher[4096];
     static struct deed_verdict verdict;
     struct actor actor = { .deed = deed, .verdict = &verdict };
 
+    snprintf(address, sizeof address, "dir:%s/store", harness_dir());
+    snprintf(watcher, sizeof watcher, "%s/bin/spawn-watcher",
+             harness_build_dir());
     actor.address = address;
     actor.watcher = deed->watcher ? deed->watcher : watcher;
     act(deed, &actor);

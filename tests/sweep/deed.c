@@ -477,6 +477,12 @@ sweep_is_full(void)
     return sweep && !strcmp(sweep, "full");
 }
 
+bool
+sweep_is_sanitized(void)
+{
+    return strstr(harness_build_dir(), "build/");
+}
+
 unsigned int
 sweep_stride(unsigned int quick)
 {

@@ -90,6 +90,9 @@ const char *deed_describe(const struct deed_run *run);
 /* Whether this is the full form, make check-long. */
 bool sweep_is_full(void);
 
+/* With a sanitizer everything makes more calls, and is slower. */
+bool sweep_is_sanitized(void);
+
 /* Every n-th point in the quick form, each in the full. */
 unsigned int sweep_stride(unsigned int quick);
 

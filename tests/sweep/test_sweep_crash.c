@@ -89,7 +89,8 @@ static void
 sweep_crash(enum lead_role role, enum deed_kind kind, unsigned int quick)
 {
     struct totals totals = { 0 };
-    unsigned int stride = sweep_stride(quick);
+    unsigned int stride = sweep_stride(quick) *
+                          (sweep_is_sanitized() ? 4 : 1);
     unsigned int n = 1;
 
     while (kill_at_stop(role, kind, n, &totals)) {

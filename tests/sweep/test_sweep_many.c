@@ -131,8 +131,7 @@ TEST_TIMEOUT(many_at_once__all_end_in_two_seconds, SWEEP_TEST_S)
     sweep_print("at once: %zu children, ready after %d ms, gone %d ms after "
                 "their stop", crowd.n, (int)ready_ms, (int)gone_ms);
     /* Sanitizers take their time. */
-    ck_assert_int_lt(gone_ms, strstr(harness_build_dir(), "build/")
-                                  ? 10 * GONE_MS : GONE_MS);
+    ck_assert_int_lt(gone_ms, sweep_is_sanitized() ? 10 * GONE_MS : GONE_MS);
     story_end(&crowd.story);
 }
 

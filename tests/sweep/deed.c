@@ -134,6 +134,9 @@ perform(struct actor *actor, enum deed_kind kind)
         return rc;
     }
     actor->plan = make_plan(actor, kind);
+    if (!actor->plan) {
+        return libspawn__fail_nomem(&actor->err);
+    }
     rc = libspawn_child_start(actor->ctx, actor->plan, on_event, actor,
                               &actor->child, &actor->err);
     if (!rc) {

@@ -96,6 +96,10 @@ bool sweep_is_sanitized(void);
 /* Every n-th point in the quick form, each in the full. */
 unsigned int sweep_stride(unsigned int quick);
 
+/* How many points in a row must not be reached before a sweep is over: from
+ * run to run more or fewer events are served in one turn. */
+enum { SWEEP_MISSES = 5 };
+
 /* A line of totals, for the log. */
 void sweep_print(const char *format, ...) LIBSPAWN__PRINTF(1, 2);
 

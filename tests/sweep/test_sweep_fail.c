@@ -106,9 +106,14 @@ sweep_fail(enum gate_role role, enum deed_kind kind, unsigned int quick)
         struct totals totals = { 0 };
         unsigned int variant = mode % 2;
         bool is_for_good = mode >= 2;
+        unsigned int n_missed = 0;
         unsigned int n = 1;
 
-        while (fail_call(role, kind, n, variant, is_for_good, &totals)) {
+        while (n_missed < (sweep_is_full() ? SWEEP_MISSES : 1)) {
+            bool was_reached =
+                fail_call(role, kind, n, variant, is_for_good, &totals);
+
+            n_missed = was_reached ? 0 : n_missed + 1;
             n += stride;
         }
         sweep_print("failing call of the %s, %s, %s, errno %u: %u points, "

@@ -16,7 +16,8 @@ enum {
     SWEEP_TEST_S = 60,
     MAX_AT_ONCE = 1000,
     FDS_PER_CHILD = 3, /* socket, and the pidfds of watcher and child */
-    GONE_MS = 2000
+    GONE_MS = 2000,
+    SLACK = 8192 /* bytes */
 };
 
 /* ---- At once ----------------------------------------------------------- */
@@ -192,7 +193,8 @@ TEST_TIMEOUT(many_one_after_the_other__nothing_grows, SWEEP_TEST_S)
                 "and %zd bytes more", n, after.n_fds - before.n_fds,
                 (ssize_t)(after.memory - before.memory));
     ck_assert_uint_eq(after.n_fds, before.n_fds);
-    ck_assert_uint_le(after.memory, before.memory + 1024);
+    /* What malloc keeps at hand counts as used: that differs a little. */
+    ck_assert_uint_le(after.memory, before.memory + SLACK);
     ck_assert(!story_read_record(&story, &record));
 }
 

@@ -239,8 +239,13 @@ start_learning(struct libspawn_child *child)
 static void
 on_watcher_end(struct libspawn__io *io, uint32_t events)
 {
+    struct libspawn_child *child =
+        CONTAINER_OF(io, struct libspawn_child, orphan_io);
+
     (void)events;
-    start_learning(CONTAINER_OF(io, struct libspawn_child, orphan_io));
+    if (libspawn__pidref_has_ended(&child->watcher)) {
+        start_learning(child);
+    }
 }
 
 /* A watcher that lives writes the end before it leaves. */
@@ -264,6 +269,9 @@ on_orphan_end(struct libspawn__io *io, uint32_t events)
         CONTAINER_OF(io, struct libspawn_child, orphan_io);
 
     (void)events;
+    if (!libspawn__pidref_has_ended(&child->ref)) {
+        return;
+    }
     libspawn__io_remove(&child->orphan_io);
     if (child->state == LIBSPAWN__CHILD_RELEASED && !child->is_detached) {
         await_watcher(child);

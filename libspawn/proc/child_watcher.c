@@ -109,8 +109,16 @@ static void
 handle_held(struct libspawn_child *child,
             const struct libspawn__watcher_message *message)
 {
+    struct libspawn__identity id;
+
     child->ref.id.pid = message->u.held.pid;
     child->ref.id.start_time = message->u.held.start_time;
+    /* No pidfd came: the watcher has none, or we had no room for one. */
+    if (child->ref.fd < 0 && !libspawn__identity_self(&id, NULL)) {
+        id.pid = message->u.held.pid;
+        id.start_time = message->u.held.start_time;
+        libspawn__pidref_open(&id, &child->ref, NULL);
+    }
     child->report.pub.pid = message->u.held.pid;
 }
 

@@ -46,7 +46,6 @@ struct state {
     /* Descriptors; -1: none. */
     int32_t plan_fd;
     int32_t caller_fd;
-    int32_t child_fd;
     int32_t output_fd;
     int32_t listener_fd;
     int32_t log_fd;
@@ -73,7 +72,6 @@ save(const struct watcher *w, struct state *state)
     memcpy(state->head.magic, magic, sizeof magic);
     state->head.size = sizeof *state;
     state->caller_fd = w->caller_fd;
-    state->child_fd = w->child.fd;
     state->output_fd = w->output_fd;
     state->listener_fd = w->listener_fd;
     state->log_fd = w->log.fd;
@@ -97,9 +95,8 @@ static void
 set_inherited(const struct state *state, bool is_inherited)
 {
     const int32_t fds[] = { state->head.program_fd, state->plan_fd,
-                            state->caller_fd,       state->child_fd,
-                            state->output_fd,       state->listener_fd,
-                            state->log_fd };
+                            state->caller_fd,       state->output_fd,
+                            state->listener_fd,     state->log_fd };
     int flags = is_inherited ? 0 : FD_CLOEXEC;
     size_t i;
 
@@ -220,6 +217,10 @@ restore(struct watcher *w, const struct state *state, struct libspawn_err *err)
     struct libspawn__record *record = &w->record;
     int rc = libspawn__plan_unpack(state->plan_fd, &w->plan, err);
 
+    /* Our unreaped child, so the number is its own still. */
+    if (!rc) {
+        rc = libspawn__pidref_from_pid(state->child.pid, &w->child, err);
+    }
     if (rc) {
         return rc;
     }
@@ -228,8 +229,6 @@ restore(struct watcher *w, const struct state *state, struct libspawn_err *err)
     w->caller_fd = state->caller_fd;
     w->output_fd = state->output_fd;
     w->listener_fd = state->listener_fd;
-    w->child.fd = state->child_fd;
-    w->child.id = state->child;
     w->executed_at_ms = state->executed_at_ms;
     w->oom = state->oom;
     record->state = LIBSPAWN__RECORD_RUNNING;

@@ -71,9 +71,10 @@ on_child(struct libspawn_child *child, enum libspawn_event event, void *user)
     switch (event) {
     case LIBSPAWN_EVENT_STARTED:
         /* Its own words may come before the watcher's. */
-        if (!dm->is_negotiated) {
-            libspawn_child_set_stage(child, "waiting for its QMP greeting");
-        }
+        libspawn_child_set_stage(child,
+                                 dm->is_negotiated
+                                     ? "waiting for the answer to query-status"
+                                     : "waiting for its QMP greeting");
         break;
     case LIBSPAWN_EVENT_READY:
         dm->fn(dm->user, LIBSPAWN__DM_READY);

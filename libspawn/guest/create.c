@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "base/random.h"
 #include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/names.h"
@@ -17,8 +17,10 @@ make_uuid(char uuid[37], struct libspawn_err *err)
 {
     unsigned char b[16];
 
-    if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b) {
-        return libspawn__fail_errno(err, errno, "making a uuid");
+    int rc = libspawn__random_fill(b, sizeof b, err);
+
+    if (rc) {
+        return rc;
     }
     b[6] = (b[6] & 0x0f) | 0x40; /* RFC 4122, version 4 */
     b[8] = (b[8] & 0x3f) | 0x80;

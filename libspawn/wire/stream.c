@@ -20,6 +20,7 @@
 
 #include "base/auto.h"
 #include "base/fd.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "base/util.h"
 
@@ -193,17 +194,21 @@ listen_at(int fd, const struct address *address, mode_t mode)
 static int
 listen_unix(const char *path, mode_t mode, int *fd_r, struct libspawn_err *err)
 {
-    AUTO_FREE char *temporary_path =
-        libspawn__str_format("%s.tmp-%08x", path, (unsigned)arc4random());
+    AUTO_FREE char *temporary_path = NULL;
     AUTO_ADDRESS struct address final;
     AUTO_ADDRESS struct address temporary = { .dir_fd = -1 };
     AUTO_FD int fd = -1;
+    uint32_t suffix;
     int rc = address_init(&final, path, err);
     int r;
 
+    if (!rc) {
+        rc = libspawn__random_fill(&suffix, sizeof suffix, err);
+    }
     if (rc) {
         return rc;
     }
+    temporary_path = libspawn__str_format("%s.tmp-%08x", path, suffix);
     if (!temporary_path) {
         return libspawn__fail_nomem(err);
     }

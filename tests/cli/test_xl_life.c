@@ -546,6 +546,17 @@ TEST_TIMEOUT(watcher_is_killed__guest_lives_and_can_be_destroyed, XL_TEST_S)
     destroy();
 }
 
+static bool
+is_stopped(void *user)
+{
+    const struct libspawn__identity *id = user;
+    AUTO_FREE char *path = libspawn__str_format("/proc/%d/stat", (int)id->pid);
+    AUTO_FREE char *text = harness_read_file(path);
+    const char *end = strrchr(text, ')');
+
+    return end && end[1] == ' ' && end[2] == 'T';
+}
+
 /* A stopped process is not waited for: it is seen that it cannot run. */
 TEST_TIMEOUT(model_is_stopped__list_says_paused_at_once_and_destroy_ends_it,
              XL_TEST_S)
@@ -561,6 +572,7 @@ TEST_TIMEOUT(model_is_stopped__list_says_paused_at_once_and_destroy_ends_it,
     record = read_record();
     assert_ok(libspawn__pidref_open(&record.child, &ref, &err), &err);
     assert_ok(libspawn__pidref_signal(&ref, SIGSTOP, &err), &err);
+    ck_assert(harness_wait_until(is_stopped, &record.child, 2000));
     began = libspawn__clock_now_ms();
     ck_assert_str_eq(state(), "paused");
     ck_assert_int_lt(libspawn__clock_now_ms() - began, 2000);

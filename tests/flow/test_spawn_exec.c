@@ -229,10 +229,11 @@ TEST(spawn_child_lives_a_while__report_says_how_long)
     AUTO_STORY struct story story;
 
     story_begin(&story);
-    story_program(&story, "/bin/sh", "-c", "sleep 0.2; exit 4");
+    story_program(&story, "/bin/sh", "-c", "sleep 0.3; exit 4");
     story_start(&story);
     story_await(&story, "started ready exited");
-    ck_assert_int_ge(story_report(&story)->lived_ms, 200);
+    /* The watcher may be told late that it was executed. */
+    ck_assert_int_ge(story_report(&story)->lived_ms, 150);
     ck_assert_int_lt(story_report(&story)->lived_ms, 2000);
 }
 

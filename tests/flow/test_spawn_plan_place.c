@@ -419,8 +419,10 @@ take_all_rights(struct story *story, const char *run_directory)
 static bool
 has_pid_file(void *user)
 {
+    struct stat st;
+
     (void)user;
-    return access(PID_FILE, F_OK) == 0;
+    return !stat(PID_FILE, &st) && st.st_size > 0;
 }
 
 /* It writes the file when it is nearly initialised, as process 1 of its

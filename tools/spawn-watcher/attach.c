@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "wire/stream.h"
 
 /* When no connection can be taken. */
@@ -235,12 +236,18 @@ on_connection(struct libspawn__io *io, uint32_t events)
     watcher_add_client(w, fd, false);
 }
 
-static char *
-make_secret(void)
+static int
+make_secret(char **secret_r, struct libspawn_err *err)
 {
-    return libspawn__str_format("%08x%08x%08x%08x", (unsigned)arc4random(),
-                                (unsigned)arc4random(), (unsigned)arc4random(),
-                                (unsigned)arc4random());
+    uint32_t part[4];
+    int rc = libspawn__random_fill(part, sizeof part, err);
+
+    if (rc) {
+        return rc;
+    }
+    *secret_r = libspawn__str_format("%08x%08x%08x%08x", part[0], part[1],
+                                     part[2], part[3]);
+    return *secret_r ? 0 : libspawn__fail_nomem(err);
 }
 
 int
@@ -261,11 +268,10 @@ watcher_listen(struct watcher *w, struct libspawn_err *err)
     if (!w->plan.store_address) {
         return watcher_listen_on(w, err);
     }
-    w->text.secret = make_secret();
-    if (!w->text.secret) {
-        return libspawn__fail_nomem(err);
+    rc = make_secret(&w->text.secret, err);
+    if (!rc) {
+        rc = libspawn__stream_listen_hidden(&w->text.control, &w->listener_fd,
+                                            err);
     }
-    rc =
-        libspawn__stream_listen_hidden(&w->text.control, &w->listener_fd, err);
     return rc ? rc : watcher_listen_on(w, err);
 }

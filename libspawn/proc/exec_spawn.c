@@ -28,17 +28,37 @@ make_plan(struct libspawn_plan *plan, const char *path, char *const argv[],
     return rc ? ENOMEM : 0;
 }
 
-/* It is gone by itself: only its status is left. */
-static int
-read_failure(struct libspawn__exec *exec, pid_t pid)
+static void
+reap(pid_t pid)
 {
-    struct libspawn__exec_result result;
-
-    if (!libspawn__exec_read_result(exec, &result)) {
-        return 0;
-    }
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
     }
+}
+
+/* 0 once it runs the program, otherwise why not. */
+static int
+run(struct libspawn__exec *exec, pid_t *pid_r)
+{
+    /* Whoever calls the library may not ignore SIGPIPE, which a child that
+     * fails before it is released would cause. */
+    AUTO_FD int reader = fcntl(exec->hold_fds[0], F_DUPFD_CLOEXEC, 0);
+    struct libspawn__exec_result result = { 0 };
+    struct libspawn_err err;
+    pid_t pid;
+
+    if (reader < 0) {
+        return errno;
+    }
+    if (libspawn__exec_fork(exec, &pid, &err)) {
+        return err.sys_errno;
+    }
+    if (libspawn__exec_release(exec, &err)) {
+        result.sys_errno = err.sys_errno;
+    } else if (!libspawn__exec_read_result(exec, &result)) {
+        *pid_r = pid;
+        return 0;
+    }
+    reap(pid); /* it ends by itself */
     return result.sys_errno;
 }
 
@@ -48,8 +68,7 @@ spawn_plan(const struct libspawn_plan *plan, pid_t *pid_r)
     AUTO_FD int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     struct libspawn__exec exec;
     struct libspawn_err err;
-    pid_t pid;
-    int r = 0;
+    int r;
 
     if (null_fd < 0) {
         return errno;
@@ -57,16 +76,8 @@ spawn_plan(const struct libspawn_plan *plan, pid_t *pid_r)
     if (libspawn__exec_prepare(&exec, plan, null_fd, -1, &err)) {
         return err.sys_errno;
     }
-    if (libspawn__exec_fork(&exec, &pid, &err) ||
-        libspawn__exec_release(&exec, &err)) {
-        r = err.sys_errno;
-    } else {
-        r = read_failure(&exec, pid);
-    }
+    r = run(&exec, pid_r);
     libspawn__exec_dispose(&exec);
-    if (!r) {
-        *pid_r = pid;
-    }
     return r;
 }
 

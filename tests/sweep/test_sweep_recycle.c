@@ -19,7 +19,7 @@
 #include "tests/flow/spawn_story.h"
 #include "tests/sweep/deed.h"
 
-enum { SETTLE_MS = 300 };
+enum { SETTLE_MS = 150 };
 
 /* ---- What could signal ------------------------------------------------- */
 

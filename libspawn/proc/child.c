@@ -453,7 +453,7 @@ libspawn__children_orphan(struct libspawn__list *children)
         libspawn__timer_cancel(&child->deadline);
         libspawn__timer_cancel(&child->backstop);
         libspawn__timer_cancel(&child->learn_timer);
-        libspawn__io_remove(&child->orphan_io);
+        libspawn__child_leave_orphan(child);
         leave_watcher(child);
         child->ctx = NULL;
     }
@@ -474,7 +474,7 @@ libspawn_child_free(struct libspawn_child *child)
         libspawn__timer_cancel(&child->deadline);
         libspawn__timer_cancel(&child->backstop);
         libspawn__timer_cancel(&child->learn_timer);
-        libspawn__io_remove(&child->orphan_io);
+        libspawn__child_leave_orphan(child);
     }
     leave_watcher(child);
     libspawn__pidref_dispose(&child->ref);

@@ -18,8 +18,9 @@
 #include "proc/report.h"
 
 enum {
-    LIBSPAWN__ABORT_GRACE_MS = 1000,   /* for a child that is not ready yet */
-    LIBSPAWN__WATCHER_ANSWER_MS = 5000 /* for what it does at once */
+    LIBSPAWN__ABORT_GRACE_MS = 1000,    /* for a child that is not ready yet */
+    LIBSPAWN__WATCHER_ANSWER_MS = 5000, /* for what it does at once */
+    LIBSPAWN__KILL_MS = 1000 /* for SIGKILL, which takes a millisecond */
 };
 
 enum libspawn__child_state {
@@ -97,6 +98,10 @@ int libspawn__child_send(const struct libspawn_child *child,
  * more. */
 bool libspawn__child_receive(struct libspawn_child *child);
 void libspawn__child_close_watcher(struct libspawn_child *child);
+
+/* child_end.c: who frees a child that was just killed, since its watcher died,
+ * does not hear of its end; its record is to go all the same. */
+void libspawn__child_leave_orphan(struct libspawn_child *child);
 
 /* child_end.c: it has ended, and the report says how. */
 void libspawn__child_finish(struct libspawn_child *child);

@@ -113,6 +113,16 @@ remove_nodes(const struct libspawn_child *child)
     }
 }
 
+void
+libspawn__child_leave_orphan(struct libspawn_child *child)
+{
+    if (child->orphan_io.loop && child->state != LIBSPAWN__CHILD_RELEASED &&
+        !libspawn__pidref_wait(&child->ref, LIBSPAWN__KILL_MS, NULL)) {
+        remove_nodes(child);
+    }
+    libspawn__io_remove(&child->orphan_io);
+}
+
 static void
 finish_orphan(struct libspawn_child *child)
 {

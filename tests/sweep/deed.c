@@ -39,6 +39,7 @@ struct actor {
     char trace[64];
     const char *address;
     const char *watcher;
+    const char *record;
 };
 
 static void
@@ -103,7 +104,7 @@ make_plan(const struct actor *actor, enum deed_kind kind)
     libspawn_plan_set_program(plan, program);
     libspawn_plan_add_arg(plan, "sleep");
     libspawn_plan_add_arg(plan, "1000");
-    libspawn_plan_set_record(plan, actor->address, DEED_RECORD);
+    libspawn_plan_set_record(plan, actor->address, actor->record);
     if (actor->deed->has_landlock) {
         libspawn_plan_set_landlock(plan, actor->deed->is_best_effort
                                              ? LIBSPAWN_LANDLOCK_BEST_EFFORT
@@ -218,8 +219,8 @@ was_released(const struct deed *deed, const struct deed_verdict *verdict)
            !strstr(verdict->trace, "exited");
 }
 
-/* In the same context, which has to be as good as new.  A released child has
- * the record: another would take it. */
+/* In the same context, which has to be as good as new.  With another record:
+ * the first is looked at when all is over. */
 static void
 repeat(struct actor *actor)
 {
@@ -230,6 +231,7 @@ repeat(struct actor *actor)
         return;
     }
     actor->err.text[0] = '\0';
+    actor->record = "/libxl/2/libspawn/dm";
     rc = make_ctx(actor);
     rc = rc ? rc : await_watchers(actor);
     if (!rc) {
@@ -277,7 +279,9 @@ be_the_actor(const struct deed *deed, int fd)
     static char address[4096];
     static char watcher[4096];
     static struct deed_verdict verdict;
-    struct actor actor = { .deed = deed, .verdict = &verdict };
+    struct actor actor = { .deed = deed,
+                           .verdict = &verdict,
+                           .record = DEED_RECORD };
 
     snprintf(address, sizeof address, "dir:%s/store", harness_dir());
     snprintf(watcher, sizeof watcher, "%s/bin/spawn-watcher",

@@ -457,7 +457,7 @@ limit_processes(rlim_t n)
 /* Covers X16. */
 TEST(process_limit_reached_by_the_caller__fails_the_start_only)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     struct libspawn_err err;
     struct rlimit before;
 
@@ -466,10 +466,10 @@ TEST(process_limit_reached_by_the_caller__fails_the_start_only)
     }
     getrlimit(RLIMIT_NPROC, &before);
     be_somebody();
-    story_begin(&story);
-    if (access(story.watcher, X_OK)) {
-        TEST_SKIP("others cannot reach '%s'", story.watcher);
+    if (access(story_model_path(), X_OK)) {
+        TEST_SKIP("others cannot reach '%s'", story_model_path());
     }
+    story_begin(&story);
     story_model(&story, "--never-ready");
     limit_processes(1);
     assert_code(story_try_start(&story, &err), LIBSPAWN_ERR_LIMIT);
@@ -481,7 +481,7 @@ TEST(process_limit_reached_by_the_caller__fails_the_start_only)
 /* Covers X16. */
 TEST(process_limit_reached_by_the_watcher__fails_the_start_only)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     struct rlimit before;
 
     if (geteuid()) {
@@ -489,10 +489,10 @@ TEST(process_limit_reached_by_the_watcher__fails_the_start_only)
     }
     getrlimit(RLIMIT_NPROC, &before);
     be_somebody();
-    story_begin(&story);
-    if (access(story.watcher, X_OK)) {
-        TEST_SKIP("others cannot reach '%s'", story.watcher);
+    if (access(story_model_path(), X_OK)) {
+        TEST_SKIP("others cannot reach '%s'", story_model_path());
     }
+    story_begin(&story);
     story_model(&story, "--never-ready");
     limit_processes(2);
     story_start(&story);

@@ -138,7 +138,7 @@ TEST(log_directory_vanishes__neither_stalls_nor_ends_the_child)
 
 TEST(log_on_a_full_disk__neither_stalls_nor_ends_the_child)
 {
-    AUTO_STORY struct story story;
+    AUTO_STORY struct story story = { 0 };
     AUTO_FREE char *path =
         libspawn__str_format("%s/small/" LOG, harness_dir());
 

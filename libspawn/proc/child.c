@@ -441,21 +441,25 @@ leave_watcher(struct libspawn_child *child)
     libspawn__child_close_watcher(child);
 }
 
+/* From the context, which has no event for it any more. */
+static void
+leave_ctx(struct libspawn_child *child)
+{
+    libspawn__list_remove(&child->link);
+    libspawn__task_cancel(&child->deliver_task);
+    libspawn__timer_cancel(&child->deadline);
+    libspawn__timer_cancel(&child->backstop);
+    libspawn__timer_cancel(&child->learn_timer);
+    libspawn__child_leave_orphan(child);
+    leave_watcher(child);
+    child->ctx = NULL;
+}
+
 void
 libspawn__children_orphan(struct libspawn__list *children)
 {
     while (!libspawn__list_is_empty(children)) {
-        struct libspawn_child *child =
-            CONTAINER_OF(children->next, struct libspawn_child, link);
-
-        libspawn__list_remove(&child->link);
-        libspawn__task_cancel(&child->deliver_task);
-        libspawn__timer_cancel(&child->deadline);
-        libspawn__timer_cancel(&child->backstop);
-        libspawn__timer_cancel(&child->learn_timer);
-        libspawn__child_leave_orphan(child);
-        leave_watcher(child);
-        child->ctx = NULL;
+        leave_ctx(CONTAINER_OF(children->next, struct libspawn_child, link));
     }
 }
 
@@ -469,14 +473,8 @@ libspawn_child_free(struct libspawn_child *child)
         *child->is_freed = true;
     }
     if (child->ctx) {
-        libspawn__list_remove(&child->link);
-        libspawn__task_cancel(&child->deliver_task);
-        libspawn__timer_cancel(&child->deadline);
-        libspawn__timer_cancel(&child->backstop);
-        libspawn__timer_cancel(&child->learn_timer);
-        libspawn__child_leave_orphan(child);
+        leave_ctx(child);
     }
-    leave_watcher(child);
     libspawn__pidref_dispose(&child->ref);
     libspawn__pidref_dispose(&child->watcher);
     free(child->store_address);

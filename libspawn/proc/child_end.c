@@ -107,7 +107,7 @@ remove_nodes(const struct libspawn_child *child)
     if (child->store_address &&
         !libspawn__store_open(child->store_address, &store, NULL)) {
         for (i = 0; i < child->nodes.n_items; i++) {
-            libspawn__store_remove(store, NULL, child->nodes.items[i], NULL);
+            libspawn__store_discard(store, NULL, child->nodes.items[i], NULL);
         }
         libspawn__store_close(store);
     }

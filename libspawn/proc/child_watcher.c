@@ -90,15 +90,12 @@ handle_failed(struct libspawn_child *child,
     text[sizeof text - 1] = '\0';
     memcpy(step, message->u.failed.step, sizeof step);
     step[sizeof step - 1] = '\0';
+    report->pub.end = LIBSPAWN_END_REFUSED;
+    report->pub.sys_errno = message->u.failed.sys_errno;
+    libspawn__report_set(report, &report->detail, text);
     if (message->u.failed.no_exec) {
         report->pub.end = LIBSPAWN_END_NO_EXEC;
-        report->pub.sys_errno = message->u.failed.sys_errno;
         libspawn__report_set(report, &report->step, step);
-        libspawn__report_set(report, &report->detail, text);
-    } else {
-        report->pub.end = LIBSPAWN_END_REFUSED;
-        report->pub.sys_errno = message->u.failed.sys_errno;
-        libspawn__report_set(report, &report->detail, text);
     }
     libspawn__child_finish(child);
 }

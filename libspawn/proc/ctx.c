@@ -390,8 +390,9 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
     return rc;
 }
 
-void
-libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
+/* One that is not reaped yet, or NULL. */
+static struct watcher *
+find_watcher_of(const struct libspawn_ctx *ctx, pid_t pid)
 {
     struct libspawn__list *link;
 
@@ -399,8 +400,19 @@ libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
         struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
 
         if (watcher->ref.id.pid == pid) {
-            libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
+            return watcher;
         }
+    }
+    return NULL;
+}
+
+void
+libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
+{
+    struct watcher *watcher = find_watcher_of(ctx, pid);
+
+    if (watcher) {
+        libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
     }
 }
 
@@ -452,22 +464,18 @@ libspawn__ctx_take_spare(struct libspawn_ctx *ctx, const char *store_address,
 static void
 drop_spare(struct libspawn_ctx *ctx)
 {
-    struct libspawn__list *link;
+    struct watcher *watcher;
 
     if (ctx->spare.fd < 0) {
         return;
     }
     close(ctx->spare.fd);
     ctx->spare.fd = -1;
-    LIST_FOR_EACH (link, &ctx->watchers) {
-        struct watcher *watcher = CONTAINER_OF(link, struct watcher, link);
-
-        if (watcher->ref.id.pid == ctx->spare.pid) {
-            libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
-            libspawn__pidref_wait(&watcher->ref, -1, NULL);
-            reap_watcher(watcher);
-            return;
-        }
+    watcher = find_watcher_of(ctx, ctx->spare.pid);
+    if (watcher) {
+        libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
+        libspawn__pidref_wait(&watcher->ref, -1, NULL);
+        reap_watcher(watcher);
     }
 }
 

@@ -364,6 +364,7 @@ libspawn__store_discard(struct libspawn__store *store,
                         struct libspawn__store_txn *txn, const char *path,
                         struct libspawn_err *err)
 {
+    struct libspawn_err late;
     int rc = check_removal(store, txn, path, err);
 
     if (rc) {
@@ -372,8 +373,14 @@ libspawn__store_discard(struct libspawn__store *store,
     if (store->class->discard) {
         return settle(store, store->class->discard(store, txn, path, err));
     }
-    rc = settle(store, store->class->remove(store, txn, path, err));
-    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+    rc = settle(store, store->class->remove(store, txn, path, &late));
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return 0;
+    }
+    if (rc && err) {
+        *err = late;
+    }
+    return rc;
 }
 
 int

@@ -155,7 +155,7 @@ remove_records(struct watcher *w)
     }
     /* What cannot be removed now is found by its dead owner later. */
     remove_pid_nodes(w);
-    libspawn__store_remove(w->store, NULL, w->plan.record_path, NULL);
+    libspawn__store_discard(w->store, NULL, w->plan.record_path, NULL);
 }
 
 /* Only a child that was released leaves a record of its end, and even that no

@@ -43,11 +43,11 @@ close_qemu(struct libspawn_host *host)
 static int
 remove_node(struct libspawn_host *host, char *path, struct libspawn_err *err)
 {
-    int rc = path ? libspawn__store_remove(host->store, NULL, path, err)
+    int rc = path ? libspawn__store_discard(host->store, NULL, path, err)
                   : libspawn__fail_nomem(err);
 
     free(path);
-    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+    return rc;
 }
 
 /* The name goes last, so that whatever is left when this is interrupted can

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,8 +10,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "proc/child.h"
-#include "proc/exec.h"
-#include "proc/protocol.h"
+#include "proc/program.h"
 #include "wire/stream.h"
 
 /* Between two tries to watch one. */
@@ -193,49 +191,28 @@ is_xenstore(const char *store_address)
            libspawn__str_has_prefix(store_address, "xenstore:");
 }
 
-static char *
-beside_this_program(const char *name)
-{
-    char path[4096];
-    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
-    char *slash;
-
-    if (len < 0) {
-        return NULL;
-    }
-    path[len] = '\0';
-    slash = strrchr(path, '/');
-    return slash ? libspawn__str_format("%.*s/%s", (int)(slash - path), path,
-                                        name)
-                 : NULL;
-}
-
 static int
 find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
              char **path_r, struct libspawn_err *err)
 {
-    const char *name =
-        is_xenstore(store_address) ? "spawn-watcher-xen" : "spawn-watcher";
     AUTO_FREE char *path = NULL;
+    int rc = 0;
 
-    if (ctx->watcher_path) {
-        path = strdup(ctx->watcher_path);
-    } else {
-        path = beside_this_program(name);
-        if (!path || access(path, X_OK) < 0) {
-            free(path);
-            path = libspawn__str_format("%s/%s", LIBSPAWN_LIBEXECDIR, name);
-        }
+    if (!ctx->watcher_path) {
+        return libspawn__program_find(is_xenstore(store_address)
+                                          ? "spawn-watcher-xen"
+                                          : "spawn-watcher",
+                                      path_r, err);
     }
-    if (!path) {
-        return libspawn__fail_nomem(err);
+    rc = libspawn__str_assign(&path, ctx->watcher_path, err);
+    if (!rc && access(path, X_OK) < 0) {
+        rc = libspawn__fail_errno(err, errno, "looking for the program '%s'",
+                                  path);
     }
-    if (access(path, X_OK) < 0) {
-        return libspawn__fail_errno(err, errno, "looking for the program '%s'",
-                                    path);
+    if (!rc) {
+        *path_r = TAKE_PTR(path);
     }
-    *path_r = TAKE_PTR(path);
-    return 0;
+    return rc;
 }
 
 int
@@ -256,94 +233,6 @@ libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
     }
     *fd_r = fd;
     return 0;
-}
-
-/* Descriptors: /dev/null as 0 to 2, the socket as 3, and no other, also none
- * that the caller forgot to mark close-on-exec. */
-static int
-add_file_actions(posix_spawn_file_actions_t *actions, int fd)
-{
-    int r =
-        posix_spawn_file_actions_adddup2(actions, fd, LIBSPAWN__WATCHER_FD);
-    int i;
-
-    for (i = 0; !r && i < LIBSPAWN__WATCHER_FD; i++) {
-        r = posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR,
-                                             0);
-    }
-    if (!r) {
-        r = posix_spawn_file_actions_addclosefrom_np(actions,
-                                                     LIBSPAWN__WATCHER_FD + 1);
-    }
-    return r;
-}
-
-/* A session of its own, so that Ctrl-C at a terminal ends neither the watcher
- * nor the child; every signal at its default and none blocked. */
-static int
-set_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t set;
-    int r;
-
-    sigfillset(&set);
-    r = posix_spawnattr_setsigdefault(attributes, &set);
-    if (!r) {
-        sigemptyset(&set);
-        r = posix_spawnattr_setsigmask(attributes, &set);
-    }
-    if (!r) {
-        r = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF |
-                                                     POSIX_SPAWN_SETSIGMASK |
-                                                     POSIX_SPAWN_SETSID);
-    }
-    return r;
-}
-
-static int
-spawn_process(const char *path, char *const argv[], char *const envp[], int fd,
-              pid_t *pid_r)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int r = posix_spawn_file_actions_init(&actions);
-
-    if (r) {
-        return r;
-    }
-    r = posix_spawnattr_init(&attributes);
-    if (!r) {
-        r = add_file_actions(&actions, fd);
-        if (!r) {
-            r = set_attributes(&attributes);
-        }
-        if (!r) {
-            r = posix_spawn(pid_r, path, &actions, &attributes, argv, envp);
-        }
-        if (r == EPERM || r == EINVAL) {
-            /* A filter of system calls that refuses clone3(2): glibc then
-             * goes on without it only after ENOSYS. */
-            r = libspawn__exec_spawn(path, argv, fd, pid_r);
-        }
-        posix_spawnattr_destroy(&attributes);
-    }
-    posix_spawn_file_actions_destroy(&actions);
-    return r;
-}
-
-/* EAGAIN means a limit of processes here, not that somebody is busy. */
-static int
-fail_spawn(struct libspawn_err *err, int sys_errno, const char *path)
-{
-    int rc = libspawn__fail_errno(err, sys_errno, "starting '%s'", path);
-
-    if (sys_errno == EAGAIN) {
-        rc = LIBSPAWN_ERR_LIMIT;
-        if (err) {
-            err->code = rc;
-        }
-    }
-    return rc;
 }
 
 int
@@ -373,10 +262,10 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
     }
     r = ctx->has_hooks && ctx->hooks.spawn
             ? ctx->hooks.spawn(ctx->hooks.user, path, argv, envp, fd, &pid)
-            : spawn_process(path, argv, envp, fd, &pid);
+            : libspawn__program_spawn(path, argv, envp, fd, false, &pid);
     if (r) {
         forget_watcher(watcher);
-        return fail_spawn(err, r, path);
+        return libspawn__program_fail(err, r, path);
     }
     *pid_r = pid;
     rc = watch_watcher(watcher, pid, err);

@@ -28,6 +28,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/child_end.c \
   libspawn/proc/child_watcher.c \
   libspawn/proc/ctx.c \
+  libspawn/proc/daemon.c \
   libspawn/proc/exec.c \
   libspawn/proc/exec_fds.c \
   libspawn/proc/exec_landlock.c \
@@ -37,6 +38,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/exec_spawn.c \
   libspawn/proc/lock.c \
   libspawn/proc/log.c \
+  libspawn/proc/pidfile.c \
   libspawn/proc/plan.c \
   libspawn/proc/plan_check.c \
   libspawn/proc/plan_set.c \

@@ -62,8 +62,12 @@ libspawn__args_base(struct libspawn__args *args)
     libspawn__args_add(args, "-nodefaults");
     libspawn__args_add(args, "-no-user-config");
     libspawn__args_option(args, "-chardev",
-                          "socket,id=qmp,fd=%d,server=on,wait=%s",
-                          LIBSPAWN__DM_QMP_FD, args->is_held ? "on" : "off");
+                          "socket,id=own,fd=%d,server=on,wait=%s",
+                          LIBSPAWN__DM_OWN_FD, args->is_held ? "on" : "off");
+    libspawn__args_option(args, "-mon", "chardev=own,mode=control");
+    libspawn__args_option(args, "-chardev",
+                          "socket,id=qmp,fd=%d,server=on,wait=off",
+                          LIBSPAWN__DM_QMP_FD);
     libspawn__args_option(args, "-mon", "chardev=qmp,mode=control");
 }
 

@@ -6,15 +6,16 @@
  *                                                               v
  *                                                             ENDED
  *
- * The monitor's socket is bound and listened on by us before anything runs;
- * the listening end travels to the device model.  So there is no connecting
- * in a loop, and its death is the end of the stream.
+ * The sockets of its monitors are bound and listened on by us before anything
+ * runs; the listening ends travel to the device model.  So there is no
+ * connecting in a loop, and its death is the end of the stream.
  *
  * A device model whose monitor waits for us ("wait=on") is held there: its
  * program is loaded while its caller still prepares what it will look at.
  *
- * QEMU serves one client at a time: as long as a struct libspawn__dm exists
- * its connection is the one served.
+ * QEMU serves one client of a monitor at a time, and lets all others wait
+ * without a word.  So it has two: ours, which is connected as long as a struct
+ * libspawn__dm exists, and one at 'qmp_path' for whoever has a command.
  */
 #ifndef LIBSPAWN_DM_DM_H
 #define LIBSPAWN_DM_DM_H
@@ -37,7 +38,8 @@ enum {
     LIBSPAWN__DM_NIC_FD = 10,
     LIBSPAWN__DM_NICS_MAX = 32,
     LIBSPAWN__DM_DISK_FD = 42,
-    LIBSPAWN__DM_DISKS_MAX = 64
+    LIBSPAWN__DM_DISKS_MAX = 64,
+    LIBSPAWN__DM_OWN_FD = 170
 };
 
 /* Disk I is this number and I among QEMU's sets of descriptors; the low ones
@@ -47,23 +49,46 @@ enum {
 /* Between SIGTERM and SIGKILL: QEMU may have disks to flush. */
 enum { LIBSPAWN__DM_STOP_MS = 10000 };
 
-enum libspawn__dm_event {
-    LIBSPAWN__DM_READY, /* its monitor answers; recorded as running */
-    LIBSPAWN__DM_ENDED  /* see the report; once, and last */
+struct libspawn__dm_listener {
+    void (*ready)(void *user); /* its monitor answers; recorded as running */
+    void (*ended)(void *user); /* see the report; once, and last */
+    /* Its monitor tells of something; 'data' may be NULL. */
+    void (*told)(void *user, const char *event,
+                 const struct libspawn__json *data);
+    /* Once it is ready: its monitor hung up, or makes no sense, though it
+     * lives; libspawn__dm_connect tries again. */
+    void (*lost)(void *user, const struct libspawn_err *err);
+    void *user;
 };
 
-typedef void libspawn__dm_fn(void *user, enum libspawn__dm_event event);
+/* Where our own monitor of a device model is, whose other one is at
+ * 'qmp_path'; new, or NULL without memory. */
+char *libspawn__dm_own_path(const char *qmp_path);
 
-/* Starts what 'plan' says; the plan's arguments must contain a QMP server on
- * descriptor LIBSPAWN__DM_QMP_FD.  Adds to the plan the descriptor and the
- * condition of readiness, which cannot hold before libspawn__dm_connect.  The
- * socket at 'qmp_path' (mode 0600) is removed when this fails, and else when
- * the device model has ended. */
+/* Starts what 'plan' says; the plan's arguments must contain QMP servers on
+ * descriptors LIBSPAWN__DM_QMP_FD and LIBSPAWN__DM_OWN_FD.  Adds to the plan
+ * the descriptors and the condition of readiness, which cannot hold before
+ * libspawn__dm_connect.  The sockets (mode 0600) are removed when this fails,
+ * and else when the device model has ended. */
 int libspawn__dm_start(struct libspawn_ctx *ctx, struct libspawn_plan *plan,
-                       const char *qmp_path, libspawn__dm_fn *fn, void *user,
+                       const char *qmp_path,
+                       const struct libspawn__dm_listener *listener,
                        struct libspawn__dm **dm_r, struct libspawn_err *err);
 
-/* Connects to its monitor, once; the plan's time for the start begins now. */
+/* Takes one over that was started and released, by its record.  It is not
+ * connected; 'ended' may be the first to come. */
+int libspawn__dm_adopt(struct libspawn_ctx *ctx, const char *store_address,
+                       const char *record_path, const char *qmp_path,
+                       const struct libspawn__dm_listener *listener,
+                       struct libspawn__dm **dm_r, struct libspawn_err *err);
+
+/* From now on another listens; members may be NULL. */
+void libspawn__dm_listen(struct libspawn__dm *dm,
+                         const struct libspawn__dm_listener *listener);
+
+/* Connects to its monitor.  The first time the plan's time for the start
+ * begins; later, when it is lost or adopted, 'ready' comes as soon as it
+ * answers. */
 int libspawn__dm_connect(struct libspawn__dm *dm, struct libspawn_err *err);
 
 /* Ends it unless it was released; no event follows.  NULL is fine. */

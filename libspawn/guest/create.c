@@ -267,8 +267,9 @@ libspawn__create_step_done(struct libspawn_create *create,
 /* Its end, whenever it comes before the guest is handed over, is the cause of
  * the failure; and what an undo waits for. */
 static void
-on_dm_ended(struct libspawn_create *create)
+on_dm_ended(void *user)
 {
+    struct libspawn_create *create = user;
     struct libspawn_child *child = libspawn__dm_child(create->dm);
     struct libspawn_err err = { .code = LIBSPAWN_ERR_CHILD };
 
@@ -285,13 +286,11 @@ on_dm_ended(struct libspawn_create *create)
 }
 
 static void
-on_dm(void *user, enum libspawn__dm_event event)
+on_dm_ready(void *user)
 {
     struct libspawn_create *create = user;
 
-    if (event == LIBSPAWN__DM_ENDED) {
-        on_dm_ended(create);
-    } else if (create->state == LIBSPAWN__CREATE_RUNNING) {
+    if (create->state == LIBSPAWN__CREATE_RUNNING) {
         libspawn__create_step_done(create, NULL);
     }
 }
@@ -301,7 +300,11 @@ libspawn__create_start_dm(struct libspawn_create *create,
                           struct libspawn_plan *plan, const char *qmp_path,
                           struct libspawn_err *err)
 {
-    return libspawn__dm_start(create->host->ctx, plan, qmp_path, on_dm, create,
+    const struct libspawn__dm_listener listener = { .ready = on_dm_ready,
+                                                    .ended = on_dm_ended,
+                                                    .user = create };
+
+    return libspawn__dm_start(create->host->ctx, plan, qmp_path, &listener,
                               &create->dm, err);
 }
 

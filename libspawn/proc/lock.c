@@ -35,3 +35,13 @@ libspawn__lock_try(const char *path, int *fd_r, struct libspawn_err *err)
 {
     return take(path, F_OFD_SETLK, fd_r, err);
 }
+
+int
+libspawn__lock_try_fd(int fd, struct libspawn_err *err)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+    return fcntl(fd, F_OFD_SETLK, &lock) < 0
+               ? libspawn__fail_errno(err, errno, "locking")
+               : 0;
+}

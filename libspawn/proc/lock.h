@@ -16,4 +16,8 @@ int libspawn__lock_take(const char *path, int *fd_r, struct libspawn_err *err);
 /* LIBSPAWN_ERR_BUSY instead of waiting. */
 int libspawn__lock_try(const char *path, int *fd_r, struct libspawn_err *err);
 
+/* The same for a file that is open for writing; it is locked until all copies
+ * of 'fd' are closed. */
+int libspawn__lock_try_fd(int fd, struct libspawn_err *err);
+
 #endif

@@ -5,15 +5,19 @@
 #include "base/clock.h"
 
 static void
-on_model(void *user, enum libspawn__dm_event event)
+on_ready(void *user)
 {
     struct dm_story *model = user;
 
-    if (event == LIBSPAWN__DM_READY) {
-        model->is_ready = true;
-    } else {
-        model->is_ended = true;
-    }
+    model->is_ready = true;
+}
+
+static void
+on_ended(void *user)
+{
+    struct dm_story *model = user;
+
+    model->is_ended = true;
 }
 
 void
@@ -25,11 +29,16 @@ dm_story_start_alone(struct dm_story *model, const char *program,
         "-display", "none",
         "-accel",   "tcg",
         "-machine", "none",
+        "-chardev", "socket,id=own,fd=170,server=on,wait=off",
+        "-mon",     "chardev=own,mode=control",
         "-chardev", "socket,id=qmp,fd=3,server=on,wait=off",
         "-mon",     "chardev=qmp,mode=control",
         NULL,
     };
     AUTO_FREE char *path = libspawn__str_format("%s/qmp", harness_dir());
+    const struct libspawn__dm_listener listener = { .ready = on_ready,
+                                                    .ended = on_ended,
+                                                    .user = model };
     struct libspawn_err err;
     size_t i;
 
@@ -44,7 +53,7 @@ dm_story_start_alone(struct dm_story *model, const char *program,
     }
     libspawn_plan_set_timeouts(model->story.plan, start_ms, 10000);
     assert_ok(libspawn__dm_start(model->story.ctx, model->story.plan, path,
-                                 on_model, model, &model->dm, &err),
+                                 &listener, &model->dm, &err),
               &err);
 }
 

@@ -155,5 +155,7 @@ libspawn__xen_files_remove(uint32_t domid)
         LIBSPAWN__XEN_LIB_DIR "/userdata-?.%" PRIu32 ".*", domid));
     remove_matching(libspawn__str_format(
         LIBSPAWN__XEN_RUN_DIR "/qmp-lib*-%" PRIu32, domid));
+    remove_matching(libspawn__str_format(
+        LIBSPAWN__XEN_RUN_DIR "/qmp-lib*-%" PRIu32 "-own", domid));
     libspawn__xen_files_remove_root(domid);
 }

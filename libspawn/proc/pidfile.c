@@ -1,0 +1,172 @@
+#include "proc/pidfile.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "proc/lock.h"
+
+/* Each try ends by our having it, or by another's having done a step. */
+enum { TRIES = 100 };
+
+/* F_GETLK tells of who holds a lock by descriptor (F_OFD_SETLK) only that
+ * there is one, so the number comes from the content. */
+static pid_t
+read_pid(const char *path)
+{
+    AUTO_FREE char *text = NULL;
+    uint64_t pid = 0;
+    size_t size;
+
+    if (!libspawn__file_read(path, 64, &text, &size, NULL) && size &&
+        text[size - 1] == '\n') {
+        text[size - 1] = '\0';
+        libspawn__str_to_u64(text, 1, INT32_MAX, &pid, NULL);
+    }
+    return (pid_t)pid;
+}
+
+static bool
+is_at(int fd, const char *path)
+{
+    struct stat ours;
+    struct stat there;
+
+    return !fstat(fd, &ours) && !stat(path, &there) &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+/* ---- Taking ------------------------------------------------------------ */
+
+/* A file of another name, locked and complete. */
+static int
+make_new(const char *new_path, int *fd_r, struct libspawn_err *err)
+{
+    AUTO_FREE char *text = libspawn__str_format("%d\n", (int)getpid());
+    AUTO_FD int fd = -1;
+    int rc;
+    int r;
+
+    if (!text) {
+        return libspawn__fail_nomem(err);
+    }
+    unlink(new_path); /* of a process that had our pid and died here */
+    fd = open(new_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return libspawn__fail_errno(err, errno, "making '%s'", new_path);
+    }
+    rc = libspawn__lock_try_fd(fd, err);
+    r = rc ? 0 : libspawn__fd_write_full(fd, text, strlen(text));
+    if (r) {
+        rc = libspawn__fail_errno(err, -r, "writing '%s'", new_path);
+    }
+    if (rc) {
+        unlink(new_path);
+        return rc;
+    }
+    *fd_r = TAKE_FD(fd);
+    return 0;
+}
+
+/* Whoever holds the lock of the file at 'path' is alone with it. */
+static int
+remove_stale(const char *path, pid_t *owner_r, struct libspawn_err *err)
+{
+    AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int rc;
+
+    if (fd < 0) {
+        return errno == ENOENT ? 0
+                               : libspawn__fail_errno(err, errno,
+                                                      "opening '%s'", path);
+    }
+    rc = libspawn__lock_try_fd(fd, err);
+    if (rc == LIBSPAWN_ERR_BUSY) {
+        pid_t pid = read_pid(path);
+
+        if (owner_r) {
+            *owner_r = pid;
+        }
+        return libspawn__fail(err, rc, "it runs already, as process %d",
+                              (int)pid);
+    }
+    if (!rc && is_at(fd, path)) {
+        unlink(path);
+    }
+    return rc;
+}
+
+int
+libspawn__pidfile_take(struct libspawn__pidfile *pidfile, const char *path,
+                       pid_t *owner_r, struct libspawn_err *err)
+{
+    AUTO_FREE char *new_path =
+        libspawn__str_format("%s.new-%d", path, (int)getpid());
+    AUTO_FREE char *path_copy = strdup(path);
+    AUTO_FD int fd = -1;
+    int tries;
+    int rc;
+
+    if (!new_path || !path_copy) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = make_new(new_path, &fd, err);
+    for (tries = 0; !rc && tries < TRIES; tries++) {
+        if (!link(new_path, path)) {
+            unlink(new_path);
+            pidfile->path = TAKE_PTR(path_copy);
+            pidfile->fd = TAKE_FD(fd);
+            return 0;
+        }
+        rc = errno == EEXIST
+                 ? remove_stale(path, owner_r, err)
+                 : libspawn__fail_errno(err, errno, "making '%s'", path);
+    }
+    if (fd >= 0) {
+        unlink(new_path);
+    }
+    return rc ? rc
+              : libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                               "'%s' changes all the time", path);
+}
+
+void
+libspawn__pidfile_remove(struct libspawn__pidfile *pidfile)
+{
+    if (pidfile->path && is_at(pidfile->fd, pidfile->path)) {
+        unlink(pidfile->path);
+    }
+    free(pidfile->path);
+    pidfile->path = NULL;
+    libspawn__auto_close(&pidfile->fd);
+    pidfile->fd = -1;
+}
+
+/* ---- Looking ----------------------------------------------------------- */
+
+int
+libspawn__pidfile_owner(const char *path, pid_t *pid_r,
+                        struct libspawn_err *err)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0) {
+        return libspawn__fail_errno(err, errno, "opening '%s'", path);
+    }
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0) {
+        return libspawn__fail_errno(err, errno, "looking at the lock of '%s'",
+                                    path);
+    }
+    if (lock.l_type == F_UNLCK) {
+        return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
+                              "nobody has '%s' locked", path);
+    }
+    *pid_r = read_pid(path);
+    return 0;
+}

@@ -133,33 +133,41 @@ hand_over(struct libspawn_create *create, struct libspawn_err *err)
 
 static const struct libspawn__step first_steps[] = {
     { "reserving the name", reserve_name, unreserve_name },
+    { NULL, NULL, NULL },
 };
 
+/* The first is left out where there was a guest before. */
 static const struct libspawn__step last_steps[] = {
     { "attaching", tell_caller, NULL },
     { "unpausing", libspawn__create_unpause, NULL },
     { "handing over", hand_over, NULL },
+    { NULL, NULL, NULL },
 };
+
+static const struct libspawn__step no_steps[] = { { NULL, NULL, NULL } };
 
 /* NULL behind the last one. */
 static const struct libspawn__step *
 get_step(const struct libspawn_create *create, size_t index)
 {
-    const struct libspawn__step *steps = create->host->hypervisor->steps;
-    size_t n_steps = 0;
+    const struct libspawn__hypervisor *hypervisor = create->host->hypervisor;
+    const struct libspawn__step *const tables[] = {
+        create->is_again ? no_steps : first_steps,
+        create->is_again ? hypervisor->steps_again : hypervisor->steps,
+        create->is_again ? last_steps + 1 : last_steps,
+    };
+    size_t i;
 
-    while (steps[n_steps].name) {
-        n_steps++;
+    for (i = 0; i < ARRAY_SIZE(tables); i++) {
+        const struct libspawn__step *step = tables[i];
+
+        for (; step->name; step++) {
+            if (!index--) {
+                return step;
+            }
+        }
     }
-    if (index < ARRAY_SIZE(first_steps)) {
-        return &first_steps[index];
-    }
-    index -= ARRAY_SIZE(first_steps);
-    if (index < n_steps) {
-        return &steps[index];
-    }
-    index -= n_steps;
-    return index < ARRAY_SIZE(last_steps) ? &last_steps[index] : NULL;
+    return NULL;
 }
 
 /* ---- The machine ------------------------------------------------------- */
@@ -360,13 +368,12 @@ libspawn__create_unpause(struct libspawn_create *create,
 
 /* ---- Public ------------------------------------------------------------ */
 
-int
-libspawn_guest_create(struct libspawn_host *host,
-                      const struct libspawn_guest_config *config,
-                      const struct libspawn_create_options *options,
-                      libspawn_create_fn *done, void *user,
-                      struct libspawn_create **create_r,
-                      struct libspawn_err *err)
+static int
+new_create(struct libspawn_host *host,
+           const struct libspawn_guest_config *config,
+           const struct libspawn_create_options *options,
+           libspawn_create_fn *done, void *user,
+           struct libspawn_create **create_r, struct libspawn_err *err)
 {
     struct libspawn_create *create;
     int rc = libspawn_guest_config_check(config, err);
@@ -385,6 +392,25 @@ libspawn_guest_create(struct libspawn_host *host,
     if (options) {
         create->options = *options;
     }
+    libspawn__task_init(host->ctx->loop, &create->task, turn);
+    *create_r = create;
+    return 0;
+}
+
+int
+libspawn_guest_create(struct libspawn_host *host,
+                      const struct libspawn_guest_config *config,
+                      const struct libspawn_create_options *options,
+                      libspawn_create_fn *done, void *user,
+                      struct libspawn_create **create_r,
+                      struct libspawn_err *err)
+{
+    struct libspawn_create *create;
+    int rc = new_create(host, config, options, done, user, &create, err);
+
+    if (rc) {
+        return rc;
+    }
     if (config->uuid) {
         snprintf(create->uuid, sizeof create->uuid, "%s", config->uuid);
     } else {
@@ -394,10 +420,45 @@ libspawn_guest_create(struct libspawn_host *host,
             return rc;
         }
     }
-    libspawn__task_init(host->ctx->loop, &create->task, turn);
     libspawn__task_post(&create->task);
     *create_r = create;
     return 0;
+}
+
+int
+libspawn__guest_start_again(struct libspawn_host *host, uint32_t domid,
+                            const char *uuid,
+                            const struct libspawn_guest_config *config,
+                            const struct libspawn_create_options *options,
+                            libspawn_create_fn *done, void *user,
+                            struct libspawn_create **create_r,
+                            struct libspawn_err *err)
+{
+    struct libspawn_create *create;
+    int rc;
+
+    if (!host->hypervisor->steps_again) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "a guest of this hypervisor cannot get a new "
+                              "device model");
+    }
+    rc = new_create(host, config, options, done, user, &create, err);
+    if (rc) {
+        return rc;
+    }
+    create->is_again = true;
+    create->domid = domid;
+    create->has_domid = true;
+    snprintf(create->uuid, sizeof create->uuid, "%s", uuid);
+    libspawn__task_post(&create->task);
+    *create_r = create;
+    return 0;
+}
+
+struct libspawn__dm *
+libspawn__create_take_dm(struct libspawn_create *create)
+{
+    return TAKE_PTR(create->dm);
 }
 
 void

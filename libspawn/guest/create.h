@@ -46,6 +46,7 @@ struct libspawn_create {
     char uuid[37];
     uint32_t domid; /* valid once has_domid */
     bool has_domid;
+    bool is_again; /* the guest exists: only its device model is started */
     struct libspawn__dm *dm;              /* NULL: not started, or undone */
     struct libspawn__restrict restricted; /* see guest/confine.h */
     void *impl;                           /* the hypervisor's own */
@@ -64,6 +65,21 @@ struct libspawn_create {
     struct libspawn__task task;
     struct libspawn_err err; /* the first error */
 };
+
+/* Starts the device model of guest 'domid' again, which has ended.  The guest
+ * keeps its number, its name and what is stored of it, also when this fails.
+ * LIBSPAWN_ERR_UNSUPPORTED where only a new guest can take its place. */
+int libspawn__guest_start_again(struct libspawn_host *host, uint32_t domid,
+                                const char *uuid,
+                                const struct libspawn_guest_config *config,
+                                const struct libspawn_create_options *options,
+                                libspawn_create_fn *done, void *user,
+                                struct libspawn_create **create_r,
+                                struct libspawn_err *err);
+
+/* Its device model, which becomes the caller's; after 'done' without an error.
+ * NULL when the guest has none. */
+struct libspawn__dm *libspawn__create_take_dm(struct libspawn_create *create);
 
 /* A pending step is done: 0, or the error that ends the creation. */
 void libspawn__create_step_done(struct libspawn_create *create,

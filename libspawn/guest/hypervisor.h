@@ -50,6 +50,10 @@ struct libspawn__hypervisor {
      * paused. */
     const struct libspawn__step *steps;
 
+    /* Those that start the device model of a guest again, which has ended;
+     * NULL where a guest cannot go on without the old one. */
+    const struct libspawn__step *steps_again;
+
     /* Lets the virtual processors run, which the hypervisor holds; NULL where
      * the device model holds them, until its "cont". */
     int (*release_cpus)(struct libspawn_host *host, uint32_t domid,

@@ -355,15 +355,26 @@ set_vnc_password(struct libspawn_create *create, struct libspawn_err *err)
     return rc ? rc : LIBSPAWN__STEP_PENDING;
 }
 
+#define DEVICE_MODEL_STEPS                                                    \
+    { "starting the device model", start_device_model,                        \
+      libspawn__create_undo_dm },                                             \
+        { "waiting for the device model", libspawn__create_await_dm,          \
+          libspawn__create_undo_dm },                                         \
+    {                                                                         \
+        "setting the VNC password", set_vnc_password, NULL                    \
+    }
+
 const struct libspawn__step libspawn__qemu_steps[] = {
     { "checking its files", check_files, NULL },
     { "choosing a domain id", choose_domid, NULL },
     { "making its directory and nodes", make_files_and_nodes,
       undo_files_and_nodes },
-    { "starting the device model", start_device_model,
-      libspawn__create_undo_dm },
-    { "waiting for the device model", libspawn__create_await_dm,
-      libspawn__create_undo_dm },
-    { "setting the VNC password", set_vnc_password, NULL },
+    DEVICE_MODEL_STEPS,
+    { NULL, NULL, NULL },
+};
+
+const struct libspawn__step libspawn__qemu_steps_again[] = {
+    { "checking its files", check_files, NULL },
+    DEVICE_MODEL_STEPS,
     { NULL, NULL, NULL },
 };

@@ -287,6 +287,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
     .open = open_qemu,
     .close = close_qemu,
     .steps = libspawn__qemu_steps,
+    .steps_again = libspawn__qemu_steps_again,
     .abandon = abandon,
     .sweep = sweep,
     .list = libspawn__qemu_list,

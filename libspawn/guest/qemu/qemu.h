@@ -27,6 +27,7 @@
 #include "guest/create.h"
 
 extern const struct libspawn__step libspawn__qemu_steps[];
+extern const struct libspawn__step libspawn__qemu_steps_again[];
 
 /* paths.c; each is new, or NULL without memory. */
 char *libspawn__qemu_guest_dir(const struct libspawn_host *host,

@@ -14,6 +14,11 @@ LIBSPAWN_SOURCES := \
   libspawn/wire/json_write.c \
   libspawn/wire/qmp.c \
   libspawn/wire/qmp_session.c \
+  libspawn/wire/rpc.c \
+  libspawn/wire/rpc_client.c \
+  libspawn/wire/rpc_link.c \
+  libspawn/wire/rpc_server.c \
+  libspawn/wire/rpc_session.c \
   libspawn/wire/stream.c \
   libspawn/store/dir.c \
   libspawn/store/dir_journal.c \

@@ -32,6 +32,8 @@ UNIT_TESTS := \
   test_qmp_end \
   test_record \
   test_report \
+  test_rpc_client \
+  test_rpc_server \
   test_store_dir \
   test_store_dir_crash \
   test_store_memory \
@@ -69,6 +71,8 @@ EXTRA_SOURCES_test_cfg_stock = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_cfg_memory = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c
+EXTRA_SOURCES_test_rpc_client := tests/unit/rpc_scene.c
+EXTRA_SOURCES_test_rpc_server := tests/unit/rpc_scene.c
 STORE_CONTRACT := tests/unit/store_contract.c \
   tests/unit/store_contract_node.c \
   tests/unit/store_contract_txn.c \

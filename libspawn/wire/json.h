@@ -65,6 +65,11 @@ bool libspawn__json_double(const struct libspawn__json *json,
                            double *value_r); /* an integer is one, too */
 bool libspawn__json_bool(const struct libspawn__json *json, bool fallback);
 
+/* A tree of its own, for what is only borrowed. */
+int libspawn__json_copy(const struct libspawn__json *json,
+                        struct libspawn__json **copy_r,
+                        struct libspawn_err *err);
+
 /* ---- Writing -----------------------------------------------------------
  *
  * A writer remembers that it failed (no memory, wrong nesting, too deep, a

@@ -332,3 +332,18 @@ libspawn__json_put(struct libspawn__json_writer *writer, const char *key,
         break;
     }
 }
+
+int
+libspawn__json_copy(const struct libspawn__json *json,
+                    struct libspawn__json **copy_r, struct libspawn_err *err)
+{
+    struct libspawn__json_writer *writer = libspawn__json_writer_new(false);
+    AUTO_FREE char *text = NULL;
+
+    libspawn__json_put(writer, NULL, json);
+    text = libspawn__json_writer_take(writer);
+    if (!text) {
+        return libspawn__fail_nomem(err);
+    }
+    return libspawn__json_parse(text, strlen(text), SIZE_MAX, copy_r, err);
+}

@@ -44,22 +44,6 @@ on_closed(void *user, const struct libspawn_err *err)
     }
 }
 
-/* A result is borrowed from the message it came in; this one stays. */
-static int
-copy_json(const struct libspawn__json *json, struct libspawn__json **copy_r,
-          struct libspawn_err *err)
-{
-    struct libspawn__json_writer *writer = libspawn__json_writer_new(false);
-    AUTO_FREE char *text = NULL;
-
-    libspawn__json_put(writer, NULL, json);
-    text = libspawn__json_writer_take(writer);
-    if (!text) {
-        return libspawn__fail_nomem(err);
-    }
-    return libspawn__json_parse(text, strlen(text), SIZE_MAX, copy_r, err);
-}
-
 static void
 on_reply(void *user, const struct libspawn__json *result,
          const struct libspawn_err *err)
@@ -70,7 +54,7 @@ on_reply(void *user, const struct libspawn__json *result,
     if (err) {
         session->err = *err;
     } else {
-        copy_json(result, &session->result, &session->err);
+        libspawn__json_copy(result, &session->result, &session->err);
     }
 }
 

@@ -1,0 +1,322 @@
+/*
+ * Sending tries the socket at once and queues what it does not take.  A
+ * failure to send is kept until reading comes to an end too: the peer may
+ * have said why before it left.
+ *
+ * A callback may free the link.  libspawn__rpc_link_free then empties it but
+ * leaves the structure, marked 'freed', to on_io or on_task, where every
+ * callback comes from.
+ */
+#include "wire/rpc_link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/auto.h"
+#include "base/util.h"
+#include "wire/stream.h"
+
+enum {
+    READ_MIN = 4 * 1024,
+    READ_MAX = 64 *
+               1024 /* a long message is read in larger and larger bites */
+};
+
+struct libspawn__rpc_link {
+    struct libspawn__io io;
+    struct libspawn__task task; /* ends it because of 'failure' */
+    int fd;
+    struct libspawn__rpc_link_callbacks callbacks;
+    bool dispatching; /* on_io or on_task is at work */
+    bool freed;       /* and shall release the structure in the end */
+
+    struct libspawn__buf input;
+    size_t n_searched; /* bytes of input known to hold no newline */
+
+    struct libspawn__buf output;
+    int send_errno;              /* why nothing is sent any more; 0: it is */
+    struct libspawn_err failure; /* code 0: none */
+};
+
+/* ---- Sending ----------------------------------------------------------- */
+
+static void
+update_events(struct libspawn__rpc_link *link)
+{
+    libspawn__io_modify(&link->io,
+                        link->output.size ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+/* Sends what the socket takes of 'bytes'; the number of bytes. */
+static size_t
+send_some(struct libspawn__rpc_link *link, const char *bytes, size_t size)
+{
+    ssize_t n = libspawn__stream_send(link->fd, bytes, size, NULL, 0);
+
+    if (n >= 0) {
+        return (size_t)n;
+    }
+    if (n != -EAGAIN) {
+        link->send_errno = (int)-n;
+        libspawn__buf_dispose(&link->output);
+    }
+    return 0;
+}
+
+static void
+flush(struct libspawn__rpc_link *link)
+{
+    if (link->output.size) {
+        size_t n = send_some(link, link->output.data, link->output.size);
+
+        if (!link->send_errno) {
+            libspawn__buf_consume(&link->output, n);
+        }
+        if (!link->output.size) {
+            libspawn__buf_dispose(&link->output);
+            update_events(link);
+        }
+    }
+}
+
+/* Ends the link from the next dispatch. */
+static int
+fail_later(struct libspawn__rpc_link *link, struct libspawn_err *err)
+{
+    link->send_errno = EPIPE;
+    libspawn__buf_dispose(&link->output);
+    libspawn__task_post(&link->task);
+    if (err) {
+        *err = link->failure;
+    }
+    return link->failure.code;
+}
+
+int
+libspawn__rpc_link_send(struct libspawn__rpc_link *link,
+                        const struct libspawn__buf *line,
+                        struct libspawn_err *err)
+{
+    bool was_empty = !link->output.size;
+    size_t n = 0;
+
+    if (line->failed) {
+        return libspawn__fail_nomem(err);
+    }
+    if (line->size > LIBSPAWN__RPC_MESSAGE_MAX + 1) {
+        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
+                              "a message is longer than %d bytes",
+                              LIBSPAWN__RPC_MESSAGE_MAX);
+    }
+    if (was_empty && !link->send_errno) {
+        n = send_some(link, line->data, line->size);
+    }
+    if (link->send_errno) {
+        return libspawn__fail_errno(err, link->send_errno,
+                                    "sending a message");
+    }
+    if (n == line->size) {
+        return 0;
+    }
+    if (line->size - n > LIBSPAWN__RPC_QUEUE_MAX - link->output.size) {
+        libspawn__fail(&link->failure, LIBSPAWN_ERR_LIMIT,
+                       "the peer does not read: more than %d bytes wait",
+                       LIBSPAWN__RPC_QUEUE_MAX);
+        return fail_later(link, err);
+    }
+    libspawn__buf_append(&link->output, line->data + n, line->size - n);
+    if (link->output.failed) {
+        libspawn__fail_nomem(&link->failure);
+        return fail_later(link, err);
+    }
+    if (was_empty) {
+        update_events(link);
+    }
+    return 0;
+}
+
+/* ---- Receiving --------------------------------------------------------- */
+
+static int
+handle_line(struct libspawn__rpc_link *link, const char *line, size_t size,
+            struct libspawn_err *err)
+{
+    AUTO_JSON struct libspawn__json *message = NULL;
+    int rc;
+
+    if (!size) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "a message is empty");
+    }
+    rc = libspawn__json_parse(line, size, LIBSPAWN__RPC_MESSAGE_MAX, &message,
+                              err);
+    return rc ? libspawn__err_prefix(err, "a message")
+              : link->callbacks.message(link->callbacks.user, message, err);
+}
+
+static int
+handle_input(struct libspawn__rpc_link *link, struct libspawn_err *err)
+{
+    struct libspawn__buf *input = &link->input;
+    size_t start = 0;
+    int rc;
+
+    for (;;) {
+        const char *line = input->data + start;
+        size_t searched = MAX(link->n_searched, start) - start;
+        const char *end =
+            memchr(line + searched, '\n', input->size - start - searched);
+
+        if (!end) {
+            break;
+        }
+        rc = handle_line(link, line, (size_t)(end - line), err);
+        if (rc || link->freed) {
+            return rc;
+        }
+        start += (size_t)(end - line) + 1;
+    }
+    libspawn__buf_consume(input, start);
+    link->n_searched = input->size;
+    if (input->size > LIBSPAWN__RPC_MESSAGE_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "a message is longer than %d bytes",
+                              LIBSPAWN__RPC_MESSAGE_MAX);
+    }
+    return 0;
+}
+
+static int
+handle_end(const struct libspawn__rpc_link *link, struct libspawn_err *err)
+{
+    if (link->send_errno) {
+        return libspawn__fail_errno(err, link->send_errno,
+                                    "sending a message");
+    }
+    return libspawn__fail(
+        err, LIBSPAWN_ERR_GONE, "the peer closed the connection%s",
+        link->input.size ? " in the middle of a message" : "");
+}
+
+static int
+receive(struct libspawn__rpc_link *link, struct libspawn_err *err)
+{
+    struct libspawn__buf *input = &link->input;
+    size_t size = MIN(MAX(input->size, READ_MIN), READ_MAX);
+    ssize_t n;
+
+    if (!libspawn__buf_reserve(input, size)) {
+        return libspawn__fail_nomem(err);
+    }
+    n = recv(link->fd, input->data + input->size, size, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return 0;
+    }
+    if (n < 0 && !link->send_errno) {
+        return libspawn__fail_errno(err, errno, "receiving a message");
+    }
+    if (n <= 0) {
+        return handle_end(link, err);
+    }
+    input->size += (size_t)n;
+    input->data[input->size] = '\0';
+    return handle_input(link, err);
+}
+
+/* ---- The link ---------------------------------------------------------- */
+
+static void
+end(struct libspawn__rpc_link *link, const struct libspawn_err *err)
+{
+    libspawn__io_remove(&link->io);
+    libspawn__task_cancel(&link->task);
+    link->callbacks.ended(link->callbacks.user, err);
+}
+
+static void
+finish_dispatch(struct libspawn__rpc_link *link)
+{
+    link->dispatching = false;
+    if (link->freed) {
+        free(link);
+    }
+}
+
+static void
+on_io(struct libspawn__io *io, uint32_t events)
+{
+    struct libspawn__rpc_link *link =
+        CONTAINER_OF(io, struct libspawn__rpc_link, io);
+    struct libspawn_err err;
+    int rc;
+
+    (void)events; /* trying tells as much */
+    link->dispatching = true;
+    rc = receive(link, &err);
+    if (!link->input.size) {
+        libspawn__buf_dispose(&link->input);
+    }
+    if (!rc && !link->freed) {
+        flush(link);
+    }
+    if (rc && !link->freed) {
+        end(link, &err);
+    }
+    finish_dispatch(link);
+}
+
+static void
+on_task(struct libspawn__task *task)
+{
+    struct libspawn__rpc_link *link =
+        CONTAINER_OF(task, struct libspawn__rpc_link, task);
+
+    link->dispatching = true;
+    end(link, &link->failure);
+    finish_dispatch(link);
+}
+
+int
+libspawn__rpc_link_new(struct libspawn__loop *loop, int fd,
+                       const struct libspawn__rpc_link_callbacks *callbacks,
+                       struct libspawn__rpc_link **link_r,
+                       struct libspawn_err *err)
+{
+    struct libspawn__rpc_link *link = calloc(1, sizeof *link);
+    int rc;
+
+    if (!link) {
+        libspawn__auto_close(&fd);
+        return libspawn__fail_nomem(err);
+    }
+    link->fd = fd;
+    link->callbacks = *callbacks;
+    libspawn__task_init(loop, &link->task, on_task);
+    rc = libspawn__io_add(loop, &link->io, fd, EPOLLIN, on_io, err);
+    if (rc) {
+        libspawn__rpc_link_free(link);
+        return rc;
+    }
+    *link_r = link;
+    return 0;
+}
+
+void
+libspawn__rpc_link_free(struct libspawn__rpc_link *link)
+{
+    if (!link) {
+        return;
+    }
+    libspawn__task_cancel(&link->task);
+    libspawn__io_remove(&link->io);
+    libspawn__auto_close(&link->fd);
+    link->fd = -1;
+    libspawn__buf_dispose(&link->input);
+    libspawn__buf_dispose(&link->output);
+    if (link->dispatching) {
+        link->freed = true;
+    } else {
+        free(link);
+    }
+}

@@ -82,9 +82,16 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/paths.c \
   libspawn/guest/qemu/qemu.c \
   libspawn/guest/qemu/status.c \
+  libspawn/guest/supervised.c \
   libspawn/guest/vdev.c \
   libspawn/guest/wait.c \
-  libspawn/guest/xen_detect.c
+  libspawn/guest/xen_detect.c \
+  libspawn/service/admission.c \
+  libspawn/service/states.c \
+  libspawn/service/supervisor.c \
+  libspawn/service/supervisor_control.c \
+  libspawn/service/supervisor_model.c \
+  libspawn/service/supervisor_policy.c
 
 LIBSPAWN_LIBS := -lyajl -ldl
 

@@ -33,3 +33,8 @@ SOURCES_test-device-model := \
   tools/test-device-model/options.c \
   tools/test-device-model/report.c
 LIBS_test-device-model := $(LIBSPAWN_LIBS)
+
+# One per guest; `xl create` starts it.
+PROGRAMS += $(BUILD)/bin/guest-supervisor
+SOURCES_guest-supervisor := tools/guest-supervisor/main.c
+LIBS_guest-supervisor := $(LIBSPAWN_LIBS)

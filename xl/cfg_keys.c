@@ -253,6 +253,7 @@ static const struct xl__cfg_key keys[] = {
     STRING("name", name),
     CHOICE("nx", nx),
     WORD("on_crash", on_crash, action),
+    WORD("on_dm_crash", on_dm_crash, action),
     WORD("on_poweroff", on_poweroff, action),
     WORD("on_reboot", on_reboot, action),
     WORD("on_soft_reset", on_soft_reset, action),

@@ -61,9 +61,6 @@ int xl__help_run(struct xl *xl, int argc, char *argv[]);
  * a second one; returns what to exit with. */
 int xl__fail(struct xl *xl, const struct libspawn_err *err);
 
-/* XL__EXIT_BUSY where trying again may help, else XL__EXIT_FAILED. */
-int xl__exit_status(const struct libspawn_err *err);
-
 /* The members of an error in an object that is printed instead. */
 struct libspawn__json_writer;
 void xl__put_error(struct libspawn__json_writer *w,

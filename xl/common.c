@@ -10,16 +10,6 @@
 #include "wire/json.h"
 #include "xl/command.h"
 
-int
-xl__exit_status(const struct libspawn_err *err)
-{
-    return err->code == LIBSPAWN_ERR_BUSY ||
-                   err->code == LIBSPAWN_ERR_CONFLICT ||
-                   err->code == LIBSPAWN_ERR_TIMEOUT
-               ? XL__EXIT_BUSY
-               : XL__EXIT_FAILED;
-}
-
 void
 xl__put_error(struct libspawn__json_writer *w, const struct libspawn_err *err)
 {
@@ -48,7 +38,7 @@ xl__fail(struct xl *xl, const struct libspawn_err *err)
         print_error_object(err);
         xl->as_json = false;
     }
-    return xl__exit_status(err);
+    return libspawn__code_exit_status(err->code);
 }
 
 void

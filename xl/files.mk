@@ -17,6 +17,9 @@ SOURCES_xl := \
   xl/common.c \
   xl/console.c \
   xl/create.c \
+  xl/create_here.c \
+  xl/create_show.c \
+  xl/create_supervised.c \
   xl/list.c \
   xl/main.c \
   xl/paths.c \

@@ -19,7 +19,10 @@ const struct xl__command xl__commands[] = {
       "  -f, --defconfig=FILE  the configuration file, as an option\n"
       "  -q, --quiet           no progress, no warnings\n"
       "      --json            result, or failure report, as JSON on stdout\n"
-      "      --timeout=SECONDS how long the device model may take to start\n",
+      "      --timeout=SECONDS how long the device model may take to start\n"
+      "      --startup-timeout=SECONDS  how long all of it may take\n"
+      "  -F, --foreground      stay until the guest's supervisor ends\n"
+      "  -e, --no-supervisor   leave nobody behind who looks after it\n",
       xl__create_run },
     { "destroy", "GUEST", "End a guest at once and remove its traces.", NULL,
       xl__destroy_run },

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/supervised.h"
 #include "guest/wait.h"
 #include "xl/command.h"
 
@@ -22,6 +24,7 @@ struct request {
 struct outcome {
     struct libspawn__guest_wait wait;
     struct libspawn_err err; /* code 0: none */
+    pid_t model_pid;         /* of its device model; 0: none */
     bool is_done;
 };
 
@@ -67,20 +70,38 @@ run_loop(struct xl *xl, struct outcome *outcome, uint64_t timeout_s,
     return rc;
 }
 
+/* What follows the end is its supervisor's to do; who waits for the guest
+ * wants to find that done. */
+static int
+settle(struct xl *xl, const char *name, const struct outcome *outcome,
+       struct libspawn_err *err)
+{
+    return outcome->model_pid && name
+               ? libspawn__supervised_settle(xl->host, name,
+                                             outcome->model_pid, err)
+               : 0;
+}
+
 static int
 wait_until_off(struct xl *xl, uint32_t domid, uint64_t timeout_s)
 {
     struct outcome outcome = { .is_done = false };
+    AUTO_FREE char *name = NULL;
     struct libspawn_err err;
     int rc;
 
+    libspawn_guest_get_name(xl->host, domid, &name, NULL);
     libspawn__guest_wait_init(&outcome.wait);
     rc = libspawn__guest_wait_start(&outcome.wait, xl->host, domid, on_done,
                                     &err);
     if (!rc) {
         xl__say_progress(xl, "waiting for the guest to power off");
+        outcome.model_pid = outcome.wait.model.id.pid;
         rc = run_loop(xl, &outcome, timeout_s, &err);
         libspawn__guest_wait_abort(&outcome.wait);
+    }
+    if (!rc) {
+        rc = settle(xl, name, &outcome, &err);
     }
     return rc ? xl__fail(xl, &err) : XL__EXIT_OK;
 }

@@ -163,3 +163,12 @@ libspawn__err_prefix(struct libspawn_err *err, const char *format, ...)
     snprintf(err->text + len, sizeof err->text - len, ": %s", old);
     return err->code;
 }
+
+int
+libspawn__code_exit_status(int code)
+{
+    return code == LIBSPAWN_ERR_BUSY || code == LIBSPAWN_ERR_CONFLICT ||
+                   code == LIBSPAWN_ERR_TIMEOUT
+               ? 75
+               : 1;
+}

@@ -36,6 +36,10 @@ int libspawn__fail_nomem(struct libspawn_err *err);
 int libspawn__err_prefix(struct libspawn_err *err, const char *format, ...)
     LIBSPAWN__PRINTF(2, 3);
 
+/* What a command that failed with this should exit with: 75, EX_TEMPFAIL of
+ * sysexits.h, where trying again may help, else 1. */
+int libspawn__code_exit_status(int code);
+
 /* Which code of the closed list an errno belongs to. */
 int libspawn__code_from_errno(int sys_errno);
 

@@ -31,15 +31,15 @@ struct libspawn__dm;
  * per disk, the second for reading only. */
 enum {
     LIBSPAWN__DM_QMP_FD = 3,
-    LIBSPAWN__DM_SERIAL_FD = 4,
+    LIBSPAWN__DM_OWN_FD = 4,
+    LIBSPAWN__DM_SERIAL_FD = 5,
     LIBSPAWN__DM_SERIALS_MAX = 4,
-    LIBSPAWN__DM_KERNEL_FD = 8,
-    LIBSPAWN__DM_RAMDISK_FD = 9,
-    LIBSPAWN__DM_NIC_FD = 10,
+    LIBSPAWN__DM_KERNEL_FD = 9,
+    LIBSPAWN__DM_RAMDISK_FD = 10,
+    LIBSPAWN__DM_NIC_FD = 11,
     LIBSPAWN__DM_NICS_MAX = 32,
-    LIBSPAWN__DM_DISK_FD = 42,
-    LIBSPAWN__DM_DISKS_MAX = 64,
-    LIBSPAWN__DM_OWN_FD = 170
+    LIBSPAWN__DM_DISK_FD = 43,
+    LIBSPAWN__DM_DISKS_MAX = 64
 };
 
 /* Disk I is this number and I among QEMU's sets of descriptors; the low ones

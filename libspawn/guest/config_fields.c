@@ -194,6 +194,7 @@ static const struct libspawn__field guest_config_fields[] = {
     WORD_FIELD(on_watchdog, action),
     WORD_FIELD(on_crash, action),
     WORD_FIELD(on_soft_reset, action),
+    WORD_FIELD(on_dm_crash, action),
     FIELD(STRING, device_model_override),
     STRINGS_FIELD(device_model_args),
     STRINGS_FIELD(device_model_args_hvm),

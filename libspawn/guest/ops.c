@@ -11,6 +11,7 @@
 #include "guest/look.h"
 #include "guest/monitor.h"
 #include "guest/names.h"
+#include "guest/supervised.h"
 
 enum {
     CONFIG_MAX_SIZE = 1024 * 1024
@@ -100,12 +101,26 @@ fail_domain_0(struct libspawn_err *err)
                           "domain 0 is the host itself");
 }
 
+/* Its supervisor would take this for an end that it has to act upon. */
+static int
+dismiss_supervisor(struct libspawn_host *host, uint32_t domid,
+                   struct libspawn_err *err)
+{
+    AUTO_FREE char *name = NULL;
+
+    return libspawn_guest_get_name(host, domid, &name, NULL)
+               ? 0
+               : libspawn__supervised_dismiss(host, name, err);
+}
+
 int
 libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
                        struct libspawn_err *err)
 {
-    return domid ? host->hypervisor->destroy(host, domid, err)
-                 : fail_domain_0(err);
+    int rc = domid ? dismiss_supervisor(host, domid, err)
+                   : fail_domain_0(err);
+
+    return rc ? rc : host->hypervisor->destroy(host, domid, err);
 }
 
 int

@@ -66,7 +66,9 @@ look(struct libspawn__guest_wait *wait)
     struct libspawn_err err;
     int rc = libspawn__guest_look(wait->host, wait->domid, &info, &err);
 
-    if (rc == LIBSPAWN_ERR_NOT_FOUND || (!rc && (info.state & off))) {
+    /* Its supervisor may have given it another device model meanwhile. */
+    if (rc == LIBSPAWN_ERR_NOT_FOUND || (!rc && (info.state & off)) ||
+        (!rc && wait->state == LIBSPAWN__GUEST_WAIT_SETTLING)) {
         finish(wait, NULL);
     } else if (rc) {
         finish(wait, &err);
@@ -158,6 +160,7 @@ watch_model(struct libspawn__guest_wait *wait, struct libspawn_err *err)
     if (libspawn__record_read(wait->host->store, path, &record, NULL)) {
         return 0;
     }
+    wait->model.id = record.child;
     libspawn__pidref_open(&record.watcher, &wait->watcher, NULL);
     if (libspawn__pidref_open(&record.child, &wait->model, NULL)) {
         settle(wait);

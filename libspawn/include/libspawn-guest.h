@@ -146,6 +146,8 @@ struct libspawn_guest_config {
 
     enum libspawn_action on_poweroff, on_reboot, on_watchdog, on_crash,
         on_soft_reset;
+    /* When its device model ends though the guest did not ask for it. */
+    enum libspawn_action on_dm_crash;
 
     char *device_model_override; /* path of the program */
     char **device_model_args;    /* appended as they are; NULL terminated */

@@ -166,7 +166,7 @@ hang_up(struct libspawn__starter *starter)
 }
 
 static void
-take_packet(struct libspawn__starter *starter, int type, char *text)
+take_packet(struct libspawn__starter *starter, int type, char *text, int fd)
 {
     AUTO_FREE char *owned = text;
 
@@ -180,7 +180,7 @@ take_packet(struct libspawn__starter *starter, int type, char *text)
         break;
     case PACKET_TEXT:
         if (starter->callbacks.said) {
-            starter->callbacks.said(starter->callbacks.user, owned);
+            starter->callbacks.said(starter->callbacks.user, owned, fd);
         }
         break;
     case PACKET_READY:
@@ -205,7 +205,7 @@ on_channel(struct libspawn__io *io, uint32_t events)
 
     (void)events;
     if (type > 0) {
-        take_packet(starter, type, text);
+        take_packet(starter, type, text, fd);
     }
     if (starter->is_ready || (type <= 0 && type != -EAGAIN)) {
         hang_up(starter);
@@ -414,7 +414,8 @@ on_starter(struct libspawn__io *io, uint32_t events)
     }
     libspawn__auto_close(&fd);
     if (type <= 0 && type != -EAGAIN) {
-        leave_channel(daemon);
+        libspawn__io_remove(io);
+        daemon->is_left = true;
         daemon->told(daemon, NULL, -1);
     }
 }
@@ -435,10 +436,7 @@ libspawn__daemon_enter(struct libspawn__daemon *daemon,
     if (getsockopt(LIBSPAWN__DAEMON_FD, SOL_SOCKET, SO_TYPE, &type, &size) <
             0 ||
         type != SOCK_SEQPACKET) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "descriptor %d is not the channel of whoever "
-                              "starts this program",
-                              LIBSPAWN__DAEMON_FD);
+        return 0; /* started by hand, or by an init system */
     }
     if (fcntl(LIBSPAWN__DAEMON_FD, F_SETFD, FD_CLOEXEC) < 0) {
         return libspawn__fail_errno(err, errno, "keeping the channel");
@@ -457,10 +455,10 @@ libspawn__daemon_set_stage(struct libspawn__daemon *daemon, const char *stage)
 }
 
 void
-libspawn__daemon_say(struct libspawn__daemon *daemon, const char *text)
+libspawn__daemon_say(struct libspawn__daemon *daemon, const char *text, int fd)
 {
     if (daemon->fd >= 0) {
-        send_packet(daemon->fd, PACKET_TEXT, text, -1);
+        send_packet(daemon->fd, PACKET_TEXT, text, fd);
     }
 }
 
@@ -480,8 +478,11 @@ int
 libspawn__daemon_complete(struct libspawn__daemon *daemon, const char *text,
                           struct libspawn_err *err)
 {
-    int r = daemon->fd < 0 ? -EPIPE : 0;
+    int r = daemon->is_left ? -EPIPE : 0;
 
+    if (daemon->fd < 0) {
+        return 0; /* nobody wants to know */
+    }
     if (!r) {
         /* Before it is heard that all is done. */
         leave_terminal();

@@ -65,7 +65,8 @@ struct libspawn__daemon_verdict {
 
 struct libspawn__starter_callbacks {
     void (*stage)(void *user, const char *stage); /* may be NULL */
-    void (*said)(void *user, const char *text);   /* may be NULL */
+    /* May be NULL; 'fd' is borrowed, or -1. */
+    void (*said)(void *user, const char *text, int fd);
     void (*done)(void *user, const struct libspawn__daemon_verdict *verdict);
     void *user;
 };
@@ -101,13 +102,15 @@ void libspawn__starter_free(struct libspawn__starter *starter);
 
 struct libspawn__daemon {
     int fd; /* -1: nobody waits for us, or not any more */
+    bool is_left; /* whoever does asked us to leave, or is gone */
     struct libspawn__io io;
-    /* A message, with a descriptor that is the callee's, or -1; NULL: the
-     * starter is gone. */
+    /* A message, with a descriptor that is the callee's, or -1; NULL: undo
+     * and leave, since the starter asks for it or is gone. */
     void (*told)(struct libspawn__daemon *daemon, const char *text, int fd);
 };
 
-/* Takes over the channel, when there is one. */
+/* Takes over the channel; without one, started by somebody else, it runs in
+ * the foreground, and all the below has no effect. */
 int libspawn__daemon_enter(struct libspawn__daemon *daemon,
                            struct libspawn__loop *loop,
                            void (*told)(struct libspawn__daemon *daemon,
@@ -115,7 +118,8 @@ int libspawn__daemon_enter(struct libspawn__daemon *daemon,
                            struct libspawn_err *err);
 void libspawn__daemon_set_stage(struct libspawn__daemon *daemon,
                                 const char *stage);
-void libspawn__daemon_say(struct libspawn__daemon *daemon, const char *text);
+void libspawn__daemon_say(struct libspawn__daemon *daemon, const char *text,
+                          int fd);
 
 /* Ready: from here on it is on its own.  When the starter is gone this fails
  * with LIBSPAWN_ERR_GONE, and the daemon has to undo: both sides agree on the

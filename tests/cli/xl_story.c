@@ -176,6 +176,7 @@ static const char *const allowed[] = {
     "/store/local",
     "/store/local/domain",
     "/store/vm",
+    "/supervisors",
 };
 
 static size_t state_len; /* of the path of the state directory */

@@ -13,6 +13,7 @@
 #include "guest/monitor.h"
 #include "guest/names.h"
 #include "guest/qemu/list.h"
+#include "guest/supervised.h"
 #include "proc/record.h"
 #include "store/paths.h"
 #include "wire/qmp.h"
@@ -156,6 +157,16 @@ destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
     return rc ? rc : libspawn__qemu_remove(host, domid, uuid, err);
 }
 
+/* What follows its end is not ours to decide. */
+static bool
+is_supervised(struct libspawn_host *host, uint32_t domid)
+{
+    AUTO_FREE char *name = NULL;
+
+    return !libspawn_guest_get_name(host, domid, &name, NULL) &&
+           libspawn__supervised_is(host, name);
+}
+
 /* A guest that powered off takes its device model with it, which then exits
  * with status 0 (on_poweroff = "preserve" keeps it running, see args.c).
  * One that ended in any other way stays, for somebody to look at. */
@@ -186,7 +197,8 @@ sweep(struct libspawn_host *host, struct libspawn_err *err)
 
         if (!libspawn__str_to_u64(domids.items[i], 1, UINT32_MAX - 1, &domid,
                                   NULL) &&
-            has_powered_off(host, (uint32_t)domid)) {
+            has_powered_off(host, (uint32_t)domid) &&
+            !is_supervised(host, (uint32_t)domid)) {
             rc = destroy(host, (uint32_t)domid, err);
             /* Its creator is still at it, and will see for itself. */
             rc = rc == LIBSPAWN_ERR_BUSY ? 0 : rc;

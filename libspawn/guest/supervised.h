@@ -1,0 +1,53 @@
+/*
+ * A guest's supervisor, seen from outside: where its files are, whether there
+ * is one, asking it, and asking it to leave.  What it does is in
+ * service/supervisor.h.
+ *
+ *   STATE_DIR/supervisors/NAME.pid   its pid file, locked as long as it lives
+ *   STATE_DIR/supervisors/NAME.sock  its control socket: docs/PROTOCOLS.md,
+ *                                    "Control RPC"
+ */
+#ifndef LIBSPAWN_GUEST_SUPERVISED_H
+#define LIBSPAWN_GUEST_SUPERVISED_H
+
+#include "base/pidref.h"
+#include "guest/hypervisor.h"
+#include "wire/json.h"
+
+/* Each is new, or NULL without memory. */
+char *libspawn__supervised_dir(const struct libspawn_host *host);
+char *libspawn__supervised_pid_path(const struct libspawn_host *host,
+                                    const char *name);
+char *libspawn__supervised_control_path(const struct libspawn_host *host,
+                                        const char *name);
+
+/* The process that supervises the guest of that name.
+ * LIBSPAWN_ERR_NOT_FOUND: none. */
+int libspawn__supervised_find(const struct libspawn_host *host,
+                              const char *name, struct libspawn__pidref *ref_r,
+                              struct libspawn_err *err);
+bool libspawn__supervised_is(const struct libspawn_host *host,
+                             const char *name);
+
+/* Calls a method of its control socket; '*result_r' (NULL: not wanted) is
+ * freed with libspawn__json_free.  LIBSPAWN_ERR_NOT_FOUND: no supervisor. */
+int libspawn__supervised_call(const struct libspawn_host *host,
+                              const char *name, const char *method,
+                              const char *params_json, int timeout_ms,
+                              struct libspawn__json **result_r,
+                              struct libspawn_err *err);
+
+/* Waits until the supervisor of the guest, if there is one, has seen to the
+ * end of process 'pid', which was its device model: until the guest is
+ * removed, is kept, or has another. */
+int libspawn__supervised_settle(const struct libspawn_host *host,
+                                const char *name, pid_t pid,
+                                struct libspawn_err *err);
+
+/* Makes the supervisor of the guest leave it as it is, and waits for its end;
+ * one that does not answer is killed.  No supervisor, or the calling process
+ * itself, is fine.  LIBSPAWN_ERR_BUSY when it is still creating the guest. */
+int libspawn__supervised_dismiss(const struct libspawn_host *host,
+                                 const char *name, struct libspawn_err *err);
+
+#endif

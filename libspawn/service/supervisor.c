@@ -1,0 +1,375 @@
+#include "service/supervisor.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "guest/names.h"
+#include "guest/supervised.h"
+#include "proc/ctx.h"
+
+/* ---- Creating ---------------------------------------------------------- */
+
+static void
+on_step(void *user, const char *step)
+{
+    struct libspawn__supervisor *s = user;
+
+    if (s->callbacks.step && !s->is_again) {
+        s->callbacks.step(s->callbacks.user, step);
+    }
+}
+
+static void
+on_warning(void *user, const char *sentence)
+{
+    struct libspawn__supervisor *s = user;
+
+    if (s->callbacks.warned && !s->is_again) {
+        s->callbacks.warned(s->callbacks.user, sentence);
+    }
+}
+
+static int
+before_unpause(void *user, uint32_t domid, struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+
+    return s->callbacks.created && !s->is_again
+               ? s->callbacks.created(s->callbacks.user, domid, err)
+               : 0;
+}
+
+static void
+forget_create(struct libspawn__supervisor *s)
+{
+    struct libspawn_create *create = s->create;
+
+    s->create = NULL;
+    libspawn_create_free(create);
+}
+
+static void
+take_guest(struct libspawn__supervisor *s, uint32_t domid)
+{
+    struct libspawn__dm *dm = libspawn__create_take_dm(s->create);
+
+    s->domid = domid;
+    memcpy(s->uuid, s->create->uuid, sizeof s->uuid);
+    s->end = LIBSPAWN__END_NONE;
+    if (dm) {
+        libspawn__supervisor_take_dm(s, dm);
+    }
+    libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
+    libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
+}
+
+/* The first start is the caller's business, a later one ours. */
+static void
+on_created(void *user, uint32_t domid, const struct libspawn_report *report,
+           const struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+
+    if (!err) {
+        take_guest(s, domid);
+        forget_create(s);
+    } else if (s->is_again) {
+        s->end = LIBSPAWN__END_MODEL;
+        libspawn__str_assign(&s->end_text, err->text, NULL);
+        forget_create(s);
+        libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
+    } else {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_LEAVE);
+        s->callbacks.failed(s->callbacks.user, report, err);
+    }
+}
+
+static const struct libspawn_create_options *
+get_options(struct libspawn__supervisor *s,
+            struct libspawn_create_options *options)
+{
+    *options = (struct libspawn_create_options){
+        .paused = s->is_paused,
+        .before_unpause = before_unpause,
+        .progress = on_step,
+        .user = s,
+        .warning = on_warning,
+    };
+    return options;
+}
+
+int
+libspawn__supervisor_create(struct libspawn__supervisor *s, bool is_paused,
+                            struct libspawn_err *err)
+{
+    struct libspawn_create_options options;
+    int rc;
+
+    s->is_paused = is_paused;
+    rc = libspawn_guest_create(s->host, s->config, get_options(s, &options),
+                               on_created, s, &s->create, err);
+    if (!rc) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_START);
+    }
+    return rc;
+}
+
+void
+libspawn__supervisor_abort(struct libspawn__supervisor *s)
+{
+    if (s->create) {
+        s->is_aborted = true;
+        libspawn_create_abort(s->create);
+    }
+}
+
+int
+libspawn__supervisor_adopt(struct libspawn__supervisor *s, uint32_t domid,
+                           struct libspawn_err *err)
+{
+    int rc;
+
+    s->domid = domid;
+    s->is_again = true;
+    s->was_admitted = true;
+    rc = libspawn__supervisor_adopt_dm(s, err);
+    if (!rc) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_START);
+    }
+    return rc;
+}
+
+/* ---- What is done in each state ---------------------------------------- */
+
+static void
+set_timer(struct libspawn__supervisor *s, int64_t ms)
+{
+    libspawn__timer_set(&s->timer, libspawn__clock_now_ms() + ms);
+}
+
+/* The guest is there: its device model is connected to, if it lives, or
+ * started again. */
+static void
+enter_starting(struct libspawn__supervisor *s)
+{
+    struct libspawn_create_options options;
+    struct libspawn_err err;
+
+    if (!s->is_again) {
+        return;
+    }
+    if (s->dm && !s->is_dm_ended) {
+        libspawn__supervisor_connect(s);
+        return;
+    }
+    libspawn__dm_free(s->dm);
+    s->dm = NULL;
+    if (libspawn__guest_start_again(s->host, s->domid, s->uuid, s->config,
+                                    get_options(s, &options), on_created, s,
+                                    &s->create, &err)) {
+        s->end = LIBSPAWN__END_MODEL;
+        libspawn__str_assign(&s->end_text, err.text, NULL);
+        libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
+    }
+}
+
+static void
+enter_connected(struct libspawn__supervisor *s)
+{
+    s->is_again = true;
+    libspawn__supervisor_probe(s);
+    if (s->state == LIBSPAWN__STATE_CONNECTED) {
+        set_timer(s, s->admission.times.admit_after / 15);
+    }
+}
+
+static void
+enter_admitted(struct libspawn__supervisor *s)
+{
+    if (!s->was_admitted) {
+        s->was_admitted = true;
+        s->callbacks.admitted(s->callbacks.user, s->domid);
+    }
+}
+
+static void
+enter_backoff(struct libspawn__supervisor *s)
+{
+    set_timer(s, s->pause);
+}
+
+static void
+enter_stopping(struct libspawn__supervisor *s)
+{
+    struct libspawn_err err;
+    int rc = libspawn_guest_destroy(s->host, s->domid, &err);
+
+    if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
+        libspawn__str_assign(&s->end_text, err.text, NULL);
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
+    } else {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_GONE);
+    }
+}
+
+static void
+enter_terminated(struct libspawn__supervisor *s)
+{
+    if (s->callbacks.left && !s->create) {
+        s->callbacks.left(s->callbacks.user);
+    }
+}
+
+static void (*const entries[LIBSPAWN__N_STATES])(
+    struct libspawn__supervisor *s) = {
+    [LIBSPAWN__STATE_STARTING] = enter_starting,
+    [LIBSPAWN__STATE_CONNECTED] = enter_connected,
+    [LIBSPAWN__STATE_ADMITTED] = enter_admitted,
+    [LIBSPAWN__STATE_HOLDING] = libspawn__supervisor_decide,
+    [LIBSPAWN__STATE_BACKOFF] = enter_backoff,
+    [LIBSPAWN__STATE_STOPPING] = enter_stopping,
+    [LIBSPAWN__STATE_TERMINATED] = enter_terminated,
+};
+
+static void
+enter(struct libspawn__task *task)
+{
+    struct libspawn__supervisor *s =
+        CONTAINER_OF(task, struct libspawn__supervisor, task);
+
+    libspawn__supervisor_tell_settled(s);
+    if (entries[s->state]) {
+        entries[s->state](s);
+    }
+}
+
+void
+libspawn__supervisor_move(struct libspawn__supervisor *s,
+                          enum libspawn__state_event event)
+{
+    enum libspawn__state next = libspawn__state_next(s->state, event);
+
+    if (next != s->state) {
+        s->state = next;
+        s->state_since = libspawn__clock_now_ms();
+        libspawn__timer_cancel(&s->timer);
+        libspawn__task_post(&s->task);
+    }
+}
+
+static void
+on_timer(struct libspawn__timer *timer)
+{
+    struct libspawn__supervisor *s =
+        CONTAINER_OF(timer, struct libspawn__supervisor, timer);
+
+    if (s->state == LIBSPAWN__STATE_CONNECTED) {
+        enter_connected(s);
+    } else if (s->state == LIBSPAWN__STATE_BACKOFF) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_START);
+    }
+}
+
+void
+libspawn__supervisor_leave(struct libspawn__supervisor *s)
+{
+    libspawn__supervisor_move(s, LIBSPAWN__ON_LEAVE);
+}
+
+/* ---- Life -------------------------------------------------------------- */
+
+/* Whose name it is can be said better once the guest is there. */
+static int
+fail_taken(struct libspawn__supervisor *s, pid_t owner,
+           struct libspawn_err *err)
+{
+    const char *name = s->config->name;
+    int rc = libspawn__name_check_free(s->host, name, err);
+
+    return rc == LIBSPAWN_ERR_EXISTS
+               ? rc
+               : libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                                "guest '%s' is being created by process %d",
+                                name, (int)owner);
+}
+
+static int
+take_identity(struct libspawn__supervisor *s, struct libspawn_err *err)
+{
+    AUTO_FREE char *dir = libspawn__supervised_dir(s->host);
+    AUTO_FREE char *path =
+        libspawn__supervised_pid_path(s->host, s->config->name);
+    pid_t owner = 0;
+    int rc;
+
+    if (!dir || !path) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__dir_make(dir, 0700, err);
+    if (!rc) {
+        rc = libspawn__pidfile_take(&s->pidfile, path, &owner, err);
+    }
+    return rc == LIBSPAWN_ERR_BUSY ? fail_taken(s, owner, err) : rc;
+}
+
+int
+libspawn__supervisor_new(
+    struct libspawn_host *host, const struct libspawn_guest_config *config,
+    const struct libspawn__admission_times *times,
+    const struct libspawn__supervisor_callbacks *callbacks,
+    struct libspawn__supervisor **supervisor_r, struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = calloc(1, sizeof *s);
+    int rc;
+
+    if (!s) {
+        return libspawn__fail_nomem(err);
+    }
+    s->host = host;
+    s->config = config;
+    s->callbacks = *callbacks;
+    s->pidfile.fd = -1;
+    libspawn__list_init(&s->settling);
+    libspawn__admission_init(&s->admission, times, libspawn__clock_now_ms());
+    libspawn__task_init(host->ctx->loop, &s->task, enter);
+    libspawn__timer_init(host->ctx->loop, &s->timer, on_timer);
+    libspawn__timer_init(host->ctx->loop, &s->settle_timer,
+                         libspawn__supervisor_on_settled);
+    rc = take_identity(s, err);
+    if (!rc) {
+        rc = libspawn__supervisor_listen(s, err);
+    }
+    if (rc) {
+        libspawn__supervisor_free(s);
+        return rc;
+    }
+    *supervisor_r = s;
+    return 0;
+}
+
+void
+libspawn__supervisor_free(struct libspawn__supervisor *s)
+{
+    if (!s) {
+        return;
+    }
+    libspawn_create_free(s->create);
+    libspawn__dm_free(s->dm);
+    libspawn__task_cancel(&s->task);
+    libspawn__timer_cancel(&s->timer);
+    libspawn__timer_cancel(&s->settle_timer);
+    libspawn__supervisor_drop_settling(s);
+    libspawn__rpc_server_free(s->control);
+    if (s->control_path) {
+        unlink(s->control_path);
+    }
+    libspawn__pidfile_remove(&s->pidfile);
+    free(s->control_path);
+    free(s->end_text);
+    free(s);
+}

@@ -1,0 +1,143 @@
+/*
+ * The supervisor of one guest: creates it, or takes over one that exists,
+ * looks after its device model from then on, and decides, by the guest's
+ * configuration, what follows when either ends.
+ *
+ *   supervisor.c          its life: the states of service/states.h, and what
+ *                         is done on entering each
+ *   supervisor_model.c    what the device model says, and its end
+ *   supervisor_policy.c   what follows an end
+ *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
+ *
+ * There is one per guest, which its pid file makes sure of.  It may die at
+ * any time: the guest does not notice, and another adopts it.
+ *
+ * Everything happens on the loop of the host's context; nothing here waits.
+ */
+#ifndef LIBSPAWN_SERVICE_SUPERVISOR_H
+#define LIBSPAWN_SERVICE_SUPERVISOR_H
+
+#include "dm/dm.h"
+#include "guest/create.h"
+#include "proc/pidfile.h"
+#include "service/admission.h"
+#include "service/states.h"
+#include "wire/rpc_server.h"
+
+/* How a guest, or its device model, ended. */
+enum libspawn__guest_end {
+    LIBSPAWN__END_NONE, /* not yet */
+    LIBSPAWN__END_POWEROFF,
+    LIBSPAWN__END_REBOOT,
+    LIBSPAWN__END_CRASH,
+    LIBSPAWN__END_WATCHDOG,
+    LIBSPAWN__END_MODEL /* the device model, without the guest's wish */
+};
+
+struct libspawn__supervisor_callbacks {
+    /* During the creation; each may be NULL. */
+    void (*step)(void *user, const char *step);
+    void (*warned)(void *user, const char *sentence);
+    int (*created)(void *user, uint32_t domid, struct libspawn_err *err);
+
+    /* It was admitted for the first time. */
+    void (*admitted)(void *user, uint32_t domid);
+    /* It could not be created or adopted, and nothing is left; last.
+     * 'report' may be NULL. */
+    void (*failed)(void *user, const struct libspawn_report *report,
+                   const struct libspawn_err *err);
+    /* There is nothing left to supervise; last. */
+    void (*left)(void *user);
+    void *user;
+};
+
+struct libspawn__supervisor {
+    struct libspawn_host *host;
+    const struct libspawn_guest_config *config; /* borrowed */
+    struct libspawn__supervisor_callbacks callbacks;
+
+    struct libspawn__pidfile pidfile;
+    struct libspawn__rpc_server *control;
+    char *control_path;
+    struct libspawn__list settling; /* who waits for what follows an end */
+
+    enum libspawn__state state;
+    int64_t state_since; /* ms, monotonic */
+    struct libspawn__task task; /* what is to be done in this state */
+    struct libspawn__timer timer; /* what this state waits for */
+
+    uint32_t domid;
+    char uuid[37];
+    bool is_paused; /* as it was asked for */
+    bool was_admitted; /* once */
+    bool is_again; /* a start under way is not the first */
+    struct libspawn_create *create; /* NULL: none under way */
+    bool is_aborted; /* it is being undone */
+
+    struct libspawn__dm *dm; /* NULL: none */
+    bool is_dm_ended;
+    struct libspawn__timer settle_timer; /* its last words may still come */
+    struct libspawn__admission admission;
+    enum libspawn__guest_end end;
+    char *end_text; /* the same as a sentence; NULL: none yet */
+
+    int64_t pause; /* ms until the next try */
+    unsigned int n_restarts; /* since it was healthy for long */
+    int64_t last_restart;
+};
+
+/* Makes sure that there is no other, and listens for those who ask.
+ * LIBSPAWN_ERR_EXISTS names the pid of the one that is there. */
+int libspawn__supervisor_new(
+    struct libspawn_host *host, const struct libspawn_guest_config *config,
+    const struct libspawn__admission_times *times,
+    const struct libspawn__supervisor_callbacks *callbacks,
+    struct libspawn__supervisor **supervisor_r, struct libspawn_err *err);
+
+/* Creates the guest. */
+int libspawn__supervisor_create(struct libspawn__supervisor *supervisor,
+                                bool is_paused, struct libspawn_err *err);
+
+/* Takes over guest 'domid', which exists. */
+int libspawn__supervisor_adopt(struct libspawn__supervisor *supervisor,
+                               uint32_t domid, struct libspawn_err *err);
+
+/* A creation under way is aborted: 'failed' follows. */
+void libspawn__supervisor_abort(struct libspawn__supervisor *supervisor);
+
+/* The guest stays as it is. */
+void libspawn__supervisor_leave(struct libspawn__supervisor *supervisor);
+
+/* A creation under way is aborted and undone first. */
+void libspawn__supervisor_free(struct libspawn__supervisor *supervisor);
+
+/* ---- Between its files ------------------------------------------------- */
+
+/* supervisor.c: goes where the table says; what is to be done there is done
+ * from the loop. */
+void libspawn__supervisor_move(struct libspawn__supervisor *supervisor,
+                               enum libspawn__state_event event);
+
+/* supervisor_model.c */
+void libspawn__supervisor_take_dm(struct libspawn__supervisor *supervisor,
+                                  struct libspawn__dm *dm);
+int libspawn__supervisor_adopt_dm(struct libspawn__supervisor *supervisor,
+                                  struct libspawn_err *err);
+void libspawn__supervisor_connect(struct libspawn__supervisor *supervisor);
+void libspawn__supervisor_probe(struct libspawn__supervisor *supervisor);
+libspawn__timer_fn libspawn__supervisor_on_settled;
+
+/* supervisor_policy.c: what follows the end, in state HOLDING. */
+void libspawn__supervisor_decide(struct libspawn__supervisor *supervisor);
+
+/* supervisor_control.c */
+int libspawn__supervisor_listen(struct libspawn__supervisor *supervisor,
+                                struct libspawn_err *err);
+
+/* Answers those whose question is settled now; or all. */
+void
+libspawn__supervisor_tell_settled(struct libspawn__supervisor *supervisor);
+void
+libspawn__supervisor_drop_settling(struct libspawn__supervisor *supervisor);
+
+#endif

@@ -1,0 +1,242 @@
+/*
+ * The control socket of a supervisor.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "guest/supervised.h"
+#include "proc/ctx.h"
+#include "service/supervisor.h"
+#include "wire/stream.h"
+
+static int
+answer_status(void *user, struct libspawn__rpc_conn *conn,
+              struct libspawn__rpc_request *request,
+              const struct libspawn__json *params, struct libspawn_err *err)
+{
+    const struct libspawn__supervisor *s = user;
+    struct libspawn__json_writer *w = libspawn__json_writer_new(false);
+    int64_t now = libspawn__clock_now_ms();
+    AUTO_FREE char *text = NULL;
+
+    (void)conn;
+    (void)params;
+    (void)err;
+    libspawn__json_begin_object(w, NULL);
+    libspawn__json_put_string(w, "guest", s->config->name);
+    libspawn__json_put_integer(w, "domid", s->domid);
+    libspawn__json_put_integer(w, "pid", getpid());
+    libspawn__json_put_string(w, "state", libspawn__state_name(s->state));
+    libspawn__json_put_integer(w, "since_ms", now - s->state_since);
+    libspawn__json_put_bool(w, "connected", s->admission.is_connected);
+    libspawn__json_put_integer(
+        w, "failing_ms", libspawn__admission_failing_for(&s->admission, now));
+    libspawn__json_put_integer(w, "restarts", s->n_restarts);
+    if (s->dm) {
+        libspawn__json_put_integer(
+            w, "device_model_pid",
+            libspawn_child_pid(libspawn__dm_child(s->dm)));
+    }
+    if (s->end_text) {
+        libspawn__json_put_string(w, "last_end", s->end_text);
+    }
+    libspawn__json_end_object(w);
+    text = libspawn__json_writer_take(w);
+    libspawn__rpc_answer(request, text);
+    return 0;
+}
+
+static int
+answer_leave(void *user, struct libspawn__rpc_conn *conn,
+             struct libspawn__rpc_request *request,
+             const struct libspawn__json *params, struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+
+    (void)conn;
+    (void)params;
+    if (s->create && !s->is_aborted) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "guest '%s' is being created by process %d",
+                              s->config->name, (int)getpid());
+    }
+    libspawn__rpc_answer_empty(request);
+    if (!s->create) {
+        libspawn__supervisor_leave(s);
+    }
+    return 0;
+}
+
+/* ---- What follows an end ----------------------------------------------- */
+
+/* Somebody waits until it is decided what follows the end of a process. */
+struct settling {
+    struct libspawn__list link;
+    struct libspawn__rpc_request *request;
+    pid_t pid;
+};
+
+static bool
+is_settled(const struct libspawn__supervisor *s, pid_t pid)
+{
+    return s->state == LIBSPAWN__STATE_FAILED ||
+           s->state == LIBSPAWN__STATE_TERMINATED || !s->dm ||
+           libspawn_child_pid(libspawn__dm_child(s->dm)) != pid;
+}
+
+static void
+answer_settling(struct settling *settling)
+{
+    libspawn__list_remove(&settling->link);
+    libspawn__rpc_answer_empty(settling->request);
+    free(settling);
+}
+
+void
+libspawn__supervisor_tell_settled(struct libspawn__supervisor *s)
+{
+    struct libspawn__list *link = s->settling.next;
+
+    while (link != &s->settling) {
+        struct settling *settling = CONTAINER_OF(link, struct settling, link);
+
+        link = link->next;
+        if (is_settled(s, settling->pid)) {
+            answer_settling(settling);
+        }
+    }
+}
+
+void
+libspawn__supervisor_drop_settling(struct libspawn__supervisor *s)
+{
+    while (!libspawn__list_is_empty(&s->settling)) {
+        answer_settling(
+            CONTAINER_OF(s->settling.next, struct settling, link));
+    }
+}
+
+static int
+answer_settle(void *user, struct libspawn__rpc_conn *conn,
+              struct libspawn__rpc_request *request,
+              const struct libspawn__json *params, struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+    struct settling *settling;
+    int64_t pid;
+
+    (void)conn;
+    if (!libspawn__json_integer(libspawn__json_member(params, "pid"), &pid)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "\"pid\" has to be that of a device model");
+    }
+    if (is_settled(s, (pid_t)pid)) {
+        libspawn__rpc_answer_empty(request);
+        return 0;
+    }
+    settling = calloc(1, sizeof *settling);
+    if (!settling) {
+        return libspawn__fail_nomem(err);
+    }
+    settling->request = request;
+    settling->pid = (pid_t)pid;
+    libspawn__list_append(&s->settling, &settling->link);
+    return 0;
+}
+
+/* ---- The monitor, for others ------------------------------------------- */
+
+static void
+on_answer(void *user, const struct libspawn__json *result,
+          const struct libspawn_err *err)
+{
+    struct libspawn__rpc_request *request = user;
+    struct libspawn__json_writer *w;
+    AUTO_FREE char *text = NULL;
+
+    if (err) {
+        libspawn__rpc_refuse(request, err);
+        return;
+    }
+    w = libspawn__json_writer_new(false);
+    libspawn__json_put(w, NULL, result);
+    text = libspawn__json_writer_take(w);
+    libspawn__rpc_answer(request, text);
+}
+
+/* One command over the connection that is ours; several clients at once. */
+static int
+answer_monitor(void *user, struct libspawn__rpc_conn *conn,
+               struct libspawn__rpc_request *request,
+               const struct libspawn__json *params, struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+    struct libspawn__qmp *qmp = s->dm ? libspawn__dm_qmp(s->dm) : NULL;
+    const char *command =
+        libspawn__json_string(libspawn__json_member(params, "execute"));
+    const struct libspawn__json *arguments =
+        libspawn__json_member(params, "arguments");
+    AUTO_FREE char *text = NULL;
+
+    (void)conn;
+    if (!command) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "\"execute\" has to name a monitor command");
+    }
+    if (!qmp) {
+        return libspawn__fail(err, LIBSPAWN_ERR_GONE,
+                              "the device model of guest '%s' does not serve "
+                              "its monitor",
+                              s->config->name);
+    }
+    if (arguments) {
+        struct libspawn__json_writer *w = libspawn__json_writer_new(false);
+
+        libspawn__json_put(w, NULL, arguments);
+        text = libspawn__json_writer_take(w);
+        if (!text) {
+            return libspawn__fail_nomem(err);
+        }
+    }
+    return libspawn__qmp_command(qmp, command, text, -1, on_answer, request,
+                                 err);
+}
+
+static const struct libspawn__rpc_method methods[] = {
+    { "status", answer_status },
+    { "leave", answer_leave },
+    { "settle", answer_settle },
+    { "monitor", answer_monitor },
+    { NULL, NULL },
+};
+
+int
+libspawn__supervisor_listen(struct libspawn__supervisor *s,
+                            struct libspawn_err *err)
+{
+    const struct libspawn__rpc_service service = {
+        .methods = methods,
+        .program = "guest-supervisor",
+        .user = s,
+    };
+    AUTO_FREE char *path =
+        libspawn__supervised_control_path(s->host, s->config->name);
+    AUTO_FREE char *name = path ? libspawn__str_format("punix:%s", path)
+                                : NULL;
+    int listener;
+    int rc;
+
+    if (!name) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = libspawn__stream_listen(name, 0600, &listener, err);
+    if (rc) {
+        return rc;
+    }
+    s->control_path = TAKE_PTR(path);
+    return libspawn__rpc_server_new(s->host->ctx->loop, listener, &service,
+                                    &s->control, err);
+}

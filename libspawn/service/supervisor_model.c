@@ -1,0 +1,236 @@
+/*
+ * What the device model says.  Its own end and that of its monitor come in
+ * either order; both are awaited, because the last words of the monitor tell
+ * why it ended.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "proc/ctx.h"
+#include "proc/status.h"
+#include "service/supervisor.h"
+#include "store/paths.h"
+
+/* The monitor of a process that has ended hangs up at once, unless another
+ * process holds it. */
+enum { SETTLE_MS = 1000 };
+
+/* ---- Admission --------------------------------------------------------- */
+
+static void
+hear(struct libspawn__supervisor *s, enum libspawn__message_class class)
+{
+    if (libspawn__admission_hear(&s->admission, class,
+                                 libspawn__clock_now_ms())) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_ADMITTED);
+    }
+}
+
+static void
+on_status(void *user, const struct libspawn__json *result,
+          const struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+    const char *status =
+        libspawn__json_string(libspawn__json_member(result, "status"));
+
+    if (!err || err->code != LIBSPAWN_ERR_GONE) {
+        hear(s, libspawn__admission_classify_status(status, s->is_paused));
+    }
+}
+
+/* A guest without a device model runs as soon as the hypervisor lets it. */
+void
+libspawn__supervisor_probe(struct libspawn__supervisor *s)
+{
+    struct libspawn__qmp *qmp = s->dm ? libspawn__dm_qmp(s->dm) : NULL;
+
+    if (!s->dm) {
+        hear(s, LIBSPAWN__MESSAGE_ADMITTING);
+    } else if (qmp) {
+        libspawn__qmp_command(qmp, "query-status", NULL, -1, on_status, s,
+                              NULL);
+    }
+}
+
+void
+libspawn__supervisor_connect(struct libspawn__supervisor *s)
+{
+    if (libspawn__dm_connect(s->dm, NULL)) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_LOST);
+        return;
+    }
+    libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
+    libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
+}
+
+/* ---- Events of its monitor --------------------------------------------- */
+
+/* "reason" of SHUTDOWN, qapi/run-state.json.  One that a signal ended was
+ * ended by somebody on this host, not by its guest. */
+static const struct {
+    const char *reason;
+    enum libspawn__guest_end end;
+} shutdown_reasons[] = {
+    { "guest-shutdown", LIBSPAWN__END_POWEROFF },
+    { "guest-reset", LIBSPAWN__END_REBOOT },
+    { "guest-panic", LIBSPAWN__END_CRASH },
+    { "host-qmp-quit", LIBSPAWN__END_POWEROFF },
+    { "host-qmp-system-reset", LIBSPAWN__END_REBOOT },
+    { "host-signal", LIBSPAWN__END_MODEL },
+    { "host-error", LIBSPAWN__END_MODEL },
+};
+
+static void
+on_shutdown(struct libspawn__supervisor *s, const struct libspawn__json *data)
+{
+    const char *reason =
+        libspawn__json_string(libspawn__json_member(data, "reason"));
+    size_t i;
+
+    for (i = 0; reason && i < ARRAY_SIZE(shutdown_reasons); i++) {
+        if (!strcmp(shutdown_reasons[i].reason, reason)) {
+            s->end = shutdown_reasons[i].end;
+        }
+    }
+}
+
+static void
+on_resume(struct libspawn__supervisor *s, const struct libspawn__json *data)
+{
+    (void)data;
+    hear(s, LIBSPAWN__MESSAGE_ADMITTING);
+}
+
+static void
+on_watchdog(struct libspawn__supervisor *s, const struct libspawn__json *data)
+{
+    (void)data;
+    s->end = LIBSPAWN__END_WATCHDOG;
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(struct libspawn__supervisor *s,
+               const struct libspawn__json *data);
+} events[] = {
+    { "SHUTDOWN", on_shutdown },
+    { "RESUME", on_resume },
+    { "WATCHDOG", on_watchdog },
+};
+
+static void
+on_told(void *user, const char *name, const struct libspawn__json *data)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(events); i++) {
+        if (!strcmp(events[i].name, name)) {
+            events[i].fn(user, data);
+        }
+    }
+}
+
+/* ---- Its end ----------------------------------------------------------- */
+
+static void
+describe_end(struct libspawn__supervisor *s)
+{
+    AUTO_FREE char *sentence = libspawn_report_sentence(
+        libspawn_child_report(libspawn__dm_child(s->dm)));
+
+    libspawn__str_assign(&s->end_text, sentence, NULL);
+    if (s->end == LIBSPAWN__END_NONE) {
+        s->end = LIBSPAWN__END_MODEL;
+    }
+}
+
+static void
+die(struct libspawn__supervisor *s)
+{
+    libspawn__timer_cancel(&s->settle_timer);
+    describe_end(s);
+    libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
+}
+
+void
+libspawn__supervisor_on_settled(struct libspawn__timer *timer)
+{
+    die(CONTAINER_OF(timer, struct libspawn__supervisor, settle_timer));
+}
+
+static void
+on_ended(void *user)
+{
+    struct libspawn__supervisor *s = user;
+
+    s->is_dm_ended = true;
+    if (libspawn__dm_qmp(s->dm)) {
+        libspawn__timer_set(&s->settle_timer,
+                            libspawn__clock_now_ms() + SETTLE_MS);
+    } else {
+        die(s);
+    }
+}
+
+static void
+on_lost(void *user, const struct libspawn_err *err)
+{
+    struct libspawn__supervisor *s = user;
+
+    (void)err;
+    if (s->is_dm_ended) {
+        die(s);
+    } else {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_LOST);
+    }
+}
+
+static const struct libspawn__dm_listener listener = {
+    .told = on_told,
+    .lost = on_lost,
+    .ended = on_ended,
+};
+
+/* ---- Taking it over ---------------------------------------------------- */
+
+void
+libspawn__supervisor_take_dm(struct libspawn__supervisor *s,
+                             struct libspawn__dm *dm)
+{
+    struct libspawn__dm_listener ours = listener;
+
+    ours.user = s;
+    s->dm = dm;
+    s->is_dm_ended = false;
+    libspawn__dm_listen(dm, &ours);
+}
+
+int
+libspawn__supervisor_adopt_dm(struct libspawn__supervisor *s,
+                              struct libspawn_err *err)
+{
+    AUTO_FREE char *record =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, s->domid);
+    AUTO_FREE char *qmp = s->host->hypervisor->qmp_path(s->host, s->domid);
+    struct libspawn__dm_listener ours = listener;
+    struct libspawn__dm *dm;
+    int rc;
+
+    if (!record || !qmp) {
+        return libspawn__fail_nomem(err);
+    }
+    ours.user = s;
+    rc = libspawn__dm_adopt(s->host->ctx,
+                            libspawn__store_address(s->host->store), record,
+                            qmp, &ours, &dm, err);
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        return 0; /* it needs none */
+    }
+    if (!rc) {
+        s->dm = dm;
+    }
+    return rc;
+}

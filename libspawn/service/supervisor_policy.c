@@ -1,0 +1,106 @@
+/*
+ * What follows an end, by the guest's configuration.
+ */
+#include "base/clock.h"
+#include "base/util.h"
+#include "service/supervisor.h"
+
+enum {
+    RESTART_PAUSE_MAX_MS = 30000,
+    HEALTHY_MS = 600000, /* lived for that long, it starts with a clean slate */
+    RESTARTS_MAX = 10    /* without that */
+};
+
+static enum libspawn_action
+configured_action(const struct libspawn__supervisor *s)
+{
+    const struct libspawn_guest_config *config = s->config;
+    const struct {
+        enum libspawn__guest_end end;
+        enum libspawn_action action;
+        enum libspawn_action fallback;
+    } actions[] = {
+        { LIBSPAWN__END_POWEROFF, config->on_poweroff,
+          LIBSPAWN_ACTION_DESTROY },
+        { LIBSPAWN__END_REBOOT, config->on_reboot, LIBSPAWN_ACTION_RESTART },
+        { LIBSPAWN__END_CRASH, config->on_crash, LIBSPAWN_ACTION_DESTROY },
+        { LIBSPAWN__END_WATCHDOG, config->on_watchdog,
+          LIBSPAWN_ACTION_DESTROY },
+        { LIBSPAWN__END_MODEL, config->on_dm_crash, LIBSPAWN_ACTION_PRESERVE },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(actions); i++) {
+        if (actions[i].end == s->end) {
+            return actions[i].action == LIBSPAWN_ACTION_DEFAULT
+                       ? actions[i].fallback
+                       : actions[i].action;
+        }
+    }
+    return LIBSPAWN_ACTION_PRESERVE;
+}
+
+/* 0, 2, 4, 8, 16, 30, 30 s ... as the MINIX reincarnation server has it: once
+ * at once, then each time longer. */
+static int64_t
+next_pause(struct libspawn__supervisor *s)
+{
+    int64_t now = libspawn__clock_now_ms();
+    unsigned int n;
+
+    if (now - s->last_restart > HEALTHY_MS) {
+        s->n_restarts = 0;
+    }
+    n = s->n_restarts++;
+    s->last_restart = now;
+    return !n ? 0
+              : MIN((int64_t)1000 << MIN(n, 5u),
+                    (int64_t)RESTART_PAUSE_MAX_MS);
+}
+
+static void
+restart(struct libspawn__supervisor *s)
+{
+    /* What the guest wished for is no failure. */
+    s->pause = s->end == LIBSPAWN__END_MODEL ? next_pause(s) : 0;
+    if (s->n_restarts > RESTARTS_MAX) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
+    } else {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
+    }
+}
+
+static void
+follow_end(struct libspawn__supervisor *s)
+{
+    switch (configured_action(s)) {
+    case LIBSPAWN_ACTION_DESTROY:
+    case LIBSPAWN_ACTION_COREDUMP_DESTROY:
+        libspawn__supervisor_move(s, LIBSPAWN__ON_REMOVE);
+        break;
+    case LIBSPAWN_ACTION_RESTART:
+    case LIBSPAWN_ACTION_RENAME_RESTART:
+    case LIBSPAWN_ACTION_COREDUMP_RESTART:
+    case LIBSPAWN_ACTION_SOFT_RESET:
+        restart(s);
+        break;
+    case LIBSPAWN_ACTION_DEFAULT:
+    case LIBSPAWN_ACTION_PRESERVE:
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
+        break;
+    }
+}
+
+void
+libspawn__supervisor_decide(struct libspawn__supervisor *s)
+{
+    int64_t pause =
+        libspawn__admission_lose(&s->admission, libspawn__clock_now_ms());
+
+    if (s->dm && !s->is_dm_ended) {
+        s->pause = pause; /* it lives, and may serve us again */
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
+    } else {
+        follow_end(s);
+    }
+}

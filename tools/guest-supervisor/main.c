@@ -1,0 +1,493 @@
+/*
+ * guest-supervisor: the daemon that `xl create` leaves behind for each guest.
+ * See guest-supervisor(8).
+ *
+ *   told what to do -> the host -> its pid file and control socket ->
+ *   the guest created -> admitted: ready -> supervises it for life
+ *
+ * This file is what makes a daemon of service/supervisor.h: options, signals,
+ * and what is said to whoever started it (docs/PROTOCOLS.md, "Daemon start").
+ */
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "proc/ctx.h"
+#include "proc/daemon.h"
+#include "service/supervisor.h"
+#include "wire/json.h"
+
+enum {
+    CONFIG_MAX_SIZE = 1024 * 1024,
+    EXIT_SIGNAL_BASE = 128
+};
+
+struct run {
+    struct libspawn_ctx *ctx;
+    struct libspawn_host *host;
+    struct libspawn__daemon daemon;
+    struct libspawn__supervisor *supervisor;
+    struct libspawn_guest_config config;
+    struct libspawn__admission_times times;
+
+    const char *state_dir; /* NULL: default */
+    const char *name;      /* of the guest */
+    bool is_adopting;
+    bool is_paused;
+    bool has_console; /* its descriptor is to be handed over */
+    bool has_starter; /* somebody waits for our verdict */
+    bool is_said; /* that we wait for others */
+
+    int signal_fd;
+    struct libspawn__io signal_io;
+    int signal; /* that ended the start; 0: none */
+    bool is_done;
+    int status; /* what to exit with */
+};
+
+/* ---- What the starter hears -------------------------------------------- */
+
+static void
+say(struct run *run, const char *key, const char *value)
+{
+    struct libspawn__json_writer *w = libspawn__json_writer_new(false);
+    AUTO_FREE char *text = NULL;
+
+    libspawn__json_begin_object(w, NULL);
+    libspawn__json_put_string(w, key, value);
+    libspawn__json_end_object(w);
+    text = libspawn__json_writer_take(w);
+    if (text) {
+        libspawn__daemon_say(&run->daemon, text, -1);
+    }
+}
+
+/* The error and, where the device model is the cause, its report: all that
+ * the starter needs to show it as if it had happened to itself. */
+static char *
+write_failure(const struct libspawn_report *report,
+              const struct libspawn_err *err)
+{
+    struct libspawn__json_writer *w = libspawn__json_writer_new(false);
+    AUTO_FREE char *report_json = report ? libspawn_report_json(report) : NULL;
+    AUTO_FREE char *report_text = report ? libspawn_report_text(report) : NULL;
+    AUTO_JSON struct libspawn__json *tree = NULL;
+
+    libspawn__json_begin_object(w, NULL);
+    libspawn__json_put_integer(w, "code", err->code);
+    libspawn__json_put_string(w, "message", err->text);
+    if (report_text) {
+        libspawn__json_put_string(w, "text", report_text);
+    }
+    if (report_json &&
+        !libspawn__json_parse(report_json, strlen(report_json),
+                              strlen(report_json), &tree, NULL)) {
+        libspawn__json_put(w, "report", tree);
+    }
+    libspawn__json_end_object(w);
+    return libspawn__json_writer_take(w);
+}
+
+static void
+fail(struct run *run, const struct libspawn_report *report,
+     const struct libspawn_err *err)
+{
+    AUTO_FREE char *text = write_failure(report, err);
+
+    run->status = run->signal ? EXIT_SIGNAL_BASE + run->signal
+                  : report    ? libspawn_report_exit_status(report)
+                              : libspawn__code_exit_status(err->code);
+    run->is_done = true;
+    if (!run->has_starter) {
+        fprintf(stderr, "guest-supervisor: %s\n", err->text);
+    }
+    libspawn__daemon_fail(&run->daemon, text);
+}
+
+/* ---- The supervisor's events ------------------------------------------- */
+
+static void
+on_step(void *user, const char *step)
+{
+    struct run *run = user;
+
+    libspawn__daemon_set_stage(&run->daemon, step);
+}
+
+static void
+on_warned(void *user, const char *sentence)
+{
+    say(user, "warning", sentence);
+}
+
+/* Before the guest runs, so that not a byte of its greeting is missed. */
+static int
+on_created(void *user, uint32_t domid, struct libspawn_err *err)
+{
+    struct run *run = user;
+    AUTO_FD int fd = -1;
+    int rc = 0;
+
+    if (run->has_console) {
+        rc = libspawn_guest_open_console(run->host, domid, NULL, 0, &fd, err);
+        if (!rc) {
+            libspawn__daemon_say(&run->daemon, "{\"console\":true}", fd);
+        }
+    }
+    return rc;
+}
+
+/* Whoever waited is gone: then nobody wanted the guest to the end. */
+static void
+on_admitted(void *user, uint32_t domid)
+{
+    struct run *run = user;
+    AUTO_FREE char *text =
+        libspawn__str_format("{\"domid\":%u}", (unsigned int)domid);
+    struct libspawn_err err;
+
+    if (libspawn__daemon_complete(&run->daemon, text, &err)) {
+        libspawn_guest_destroy(run->host, domid, NULL);
+        run->is_done = true;
+        run->status = 1;
+    }
+}
+
+static void
+on_failed(void *user, const struct libspawn_report *report,
+          const struct libspawn_err *err)
+{
+    fail(user, report, err);
+}
+
+static void
+on_left(void *user)
+{
+    struct run *run = user;
+
+    run->is_done = true;
+}
+
+static const struct libspawn__supervisor_callbacks callbacks = {
+    .step = on_step,
+    .warned = on_warned,
+    .created = on_created,
+    .admitted = on_admitted,
+    .failed = on_failed,
+    .left = on_left,
+};
+
+/* ---- Starting ---------------------------------------------------------- */
+
+/* Where the loop does not turn meanwhile: whether it would have something to
+ * hear, which is an order to leave. */
+static int
+on_waiting(void *user, int64_t waited_ms)
+{
+    enum { PATIENCE_MS = 1000 };
+    struct run *run = user;
+    struct pollfd fds[] = {
+        { .fd = run->daemon.fd, .events = POLLIN },
+        { .fd = run->signal_fd, .events = POLLIN },
+    };
+
+    if (waited_ms >= PATIENCE_MS && !run->is_said) {
+        libspawn__daemon_set_stage(&run->daemon, "waiting for another xl");
+        run->is_said = true;
+    }
+    return poll(fds, ARRAY_SIZE(fds), 0) > 0;
+}
+
+static int
+open_host(struct run *run, struct libspawn_err *err)
+{
+    const struct libspawn_host_options options = {
+        .state_dir = run->state_dir,
+        .next_guest = run->is_adopting ? NULL : run->config.name,
+        .waiting = on_waiting,
+        .waiting_user = run,
+    };
+
+    return libspawn_host_open(run->ctx, &options, &run->host, err);
+}
+
+static int
+make_supervisor(struct run *run, struct libspawn_err *err)
+{
+    struct libspawn__supervisor_callbacks ours = callbacks;
+
+    ours.user = run;
+    libspawn__daemon_set_stage(&run->daemon, "becoming its supervisor");
+    return libspawn__supervisor_new(run->host, &run->config, &run->times,
+                                    &ours, &run->supervisor, err);
+}
+
+static int
+create(struct run *run, struct libspawn_err *err)
+{
+    int rc;
+
+    libspawn__daemon_set_stage(&run->daemon, "opening the host");
+    rc = open_host(run, err);
+    if (!rc) {
+        rc = make_supervisor(run, err);
+    }
+    return rc ? rc
+              : libspawn__supervisor_create(run->supervisor, run->is_paused,
+                                            err);
+}
+
+static int
+adopt(struct run *run, struct libspawn_err *err)
+{
+    uint32_t domid;
+    int rc = open_host(run, err);
+
+    if (!rc) {
+        rc = libspawn_guest_find(run->host, run->name, &domid, err);
+    }
+    if (!rc) {
+        rc = libspawn_guest_get_config(run->host, domid, &run->config, err);
+    }
+    if (!rc) {
+        rc = make_supervisor(run, err);
+    }
+    if (!rc) {
+        rc = libspawn__supervisor_adopt(run->supervisor, domid, err);
+    }
+    return rc ? rc : libspawn__daemon_complete(&run->daemon, NULL, err);
+}
+
+/* ---- What the starter says --------------------------------------------- */
+
+static int
+read_order(struct run *run, const char *text, int config_fd,
+           struct libspawn_err *err)
+{
+    AUTO_JSON struct libspawn__json *order = NULL;
+    AUTO_FREE char *path = libspawn__str_format("/proc/self/fd/%d", config_fd);
+    AUTO_FREE char *config = NULL;
+    int rc = libspawn__json_parse(text, strlen(text),
+                                  LIBSPAWN__DAEMON_TEXT_MAX, &order, err);
+
+    if (rc) {
+        return rc;
+    }
+    run->is_paused =
+        libspawn__json_bool(libspawn__json_member(order, "paused"), false);
+    run->has_console =
+        libspawn__json_bool(libspawn__json_member(order, "console"), false);
+    rc = path ? libspawn__file_read(path, CONFIG_MAX_SIZE, &config, NULL, err)
+              : libspawn__fail_nomem(err);
+    return rc ? rc
+              : libspawn_guest_config_from_json(config, &run->config, err);
+}
+
+static void
+on_told(struct libspawn__daemon *daemon, const char *text, int fd)
+{
+    struct run *run = CONTAINER_OF(daemon, struct run, daemon);
+    AUTO_FD int config_fd = fd;
+    struct libspawn_err err;
+    int rc;
+
+    if (!text && run->supervisor) {
+        libspawn__supervisor_abort(run->supervisor);
+        return;
+    }
+    if (!text) {
+        run->is_done = true;
+        run->status = 1;
+        return;
+    }
+    rc = read_order(run, text, config_fd, &err);
+    if (!rc) {
+        rc = create(run, &err);
+    }
+    if (rc) {
+        fail(run, NULL, &err);
+    }
+}
+
+/* ---- Signals ----------------------------------------------------------- */
+
+/* The guest stays; one that is being created is undone. */
+static void
+on_signal(struct libspawn__io *io, uint32_t events)
+{
+    struct run *run = CONTAINER_OF(io, struct run, signal_io);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(run->signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+        return;
+    }
+    if (!run->supervisor) {
+        run->is_done = true;
+        run->status = EXIT_SIGNAL_BASE + (int)info.ssi_signo;
+    } else if (run->supervisor->create) {
+        run->signal = (int)info.ssi_signo;
+        libspawn__supervisor_abort(run->supervisor);
+    } else {
+        libspawn__supervisor_leave(run->supervisor);
+    }
+}
+
+static int
+catch_signals(struct run *run, struct libspawn_err *err)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (run->signal_fd < 0) {
+        return libspawn__fail_errno(err, errno, "waiting for signals");
+    }
+    return libspawn__io_add(run->ctx->loop, &run->signal_io, run->signal_fd,
+                            EPOLLIN, on_signal, err);
+}
+
+/* ---- Options ----------------------------------------------------------- */
+
+static void
+print_usage(FILE *out)
+{
+    fputs("usage: guest-supervisor [--state-dir=DIRECTORY] GUEST\n"
+          "       guest-supervisor [--state-dir=DIRECTORY] --adopt GUEST\n"
+          "       guest-supervisor --print-states\n"
+          "The first is how xl starts it.  See guest-supervisor(8).\n",
+          out);
+}
+
+static int
+print_states(void)
+{
+    AUTO_FREE char *picture = libspawn__states_picture();
+
+    return picture && fputs(picture, stdout) >= 0 && !fflush(stdout) ? 0 : 1;
+}
+
+/* Tests do not wait for half a minute. */
+static void
+scale_times(struct libspawn__admission_times *times)
+{
+    const char *text = secure_getenv("XL_TIME_SCALE");
+    uint64_t scale = 1;
+
+    if (text) {
+        libspawn__str_to_u64(text, 1, 1000, &scale, NULL);
+    }
+    *times = libspawn__admission_times;
+    times->admit_after /= (int64_t)scale;
+    times->backoff_min /= (int64_t)scale;
+    times->backoff_max /= (int64_t)scale;
+    times->hold_limit /= (int64_t)scale;
+}
+
+/* -1, or what to exit with. */
+static int
+parse(struct run *run, int argc, char *argv[])
+{
+    static const struct option options[] = {
+        { "help", no_argument, NULL, 'h' },
+        { "state-dir", required_argument, NULL, 's' },
+        { "adopt", no_argument, NULL, 'a' },
+        { "print-states", no_argument, NULL, 'p' },
+        { NULL, 0, NULL, 0 },
+    };
+    int option;
+
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        switch (option) {
+        case 'h':
+            print_usage(stdout);
+            return 0;
+        case 's':
+            run->state_dir = optarg;
+            break;
+        case 'a':
+            run->is_adopting = true;
+            break;
+        case 'p':
+            return print_states();
+        default:
+            print_usage(stderr);
+            return 2;
+        }
+    }
+    if (argc - optind != 1) {
+        print_usage(stderr);
+        return 2;
+    }
+    run->name = argv[optind];
+    return -1;
+}
+
+/* ---- The program ------------------------------------------------------- */
+
+static int
+supervise(struct run *run, struct libspawn_err *err)
+{
+    int rc = libspawn_ctx_new(NULL, &run->ctx, err);
+
+    if (!rc) {
+        rc = catch_signals(run, err);
+    }
+    if (!rc) {
+        rc = libspawn__daemon_enter(&run->daemon, run->ctx->loop, on_told,
+                                    err);
+    }
+    run->has_starter = run->daemon.fd >= 0;
+    if (!rc && run->is_adopting) {
+        rc = adopt(run, err);
+    } else if (!rc && !run->has_starter) {
+        rc = libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                            "what to create is told by `xl create`, over "
+                            "descriptor %d",
+                            LIBSPAWN__DAEMON_FD);
+    }
+    while (!rc && !run->is_done) {
+        rc = libspawn_ctx_wait(run->ctx, -1, err);
+    }
+    return rc;
+}
+
+int
+main(int argc, char *argv[])
+{
+    struct run run = { .signal_fd = -1, .daemon = { .fd = -1 } };
+    struct libspawn_err err;
+    int status = parse(&run, argc, argv);
+
+    if (status >= 0) {
+        return status;
+    }
+    scale_times(&run.times);
+    libspawn_guest_config_init(&run.config);
+    if (supervise(&run, &err)) {
+        fail(&run, NULL, &err);
+    }
+    libspawn__supervisor_free(run.supervisor);
+    libspawn_host_close(run.host);
+    libspawn__io_remove(&run.signal_io);
+    libspawn__auto_close(&run.signal_fd);
+    libspawn__io_remove(&run.daemon.io);
+    libspawn__auto_close(&run.daemon.fd);
+    libspawn_ctx_free(run.ctx);
+    libspawn_guest_config_dispose(&run.config);
+    return run.status;
+}

@@ -1,0 +1,224 @@
+/*
+ * xl create: the guest's supervisor creates it, and stays.  We tell it what
+ * to create, show what it says, and pass its verdict on.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/fd.h"
+#include "base/str.h"
+#include "proc/ctx.h"
+#include "proc/daemon.h"
+#include "proc/program.h"
+#include "xl/create.h"
+
+enum {
+    /* What the device model may take when nothing is said. */
+    DEVICE_MODEL_TIMEOUT_MS = 60000,
+    /* What all else may take beside it. */
+    EXTRA_TIMEOUT_MS = 30000
+};
+
+/* ---- Verdict ----------------------------------------------------------- */
+
+/* What the supervisor says of its failure, or what is to be seen from
+ * outside when it could say nothing. */
+static void
+fail(struct xl__creation *creation,
+     const struct libspawn__daemon_verdict *verdict)
+{
+    AUTO(xl__creation_failure_dispose)
+    struct xl__creation_failure failure = { .err = verdict->err,
+                                            .status = verdict->exit_status };
+    AUTO_JSON struct libspawn__json *said = NULL;
+    const struct libspawn__json *report;
+    const char *message;
+    int64_t code;
+
+    if (verdict->text &&
+        !libspawn__json_parse(verdict->text, strlen(verdict->text),
+                              LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL)) {
+        message = libspawn__json_string(libspawn__json_member(said, "message"));
+        if (message && libspawn__json_integer(
+                           libspawn__json_member(said, "code"), &code)) {
+            libspawn__fail(&failure.err, (int)code, "%s", message);
+        }
+        libspawn__str_assign(
+            &failure.text,
+            libspawn__json_string(libspawn__json_member(said, "text")), NULL);
+        report = libspawn__json_member(said, "report");
+        if (report) {
+            libspawn__json_copy(report, &failure.report, NULL);
+        }
+    }
+    xl__creation_fail(creation, &failure);
+}
+
+static void
+on_done(void *user, const struct libspawn__daemon_verdict *verdict)
+{
+    struct xl__creation *creation = user;
+    AUTO_JSON struct libspawn__json *said = NULL;
+    int64_t domid = 0;
+
+    if (!verdict->is_ready) {
+        fail(creation, verdict);
+        return;
+    }
+    if (verdict->text &&
+        !libspawn__json_parse(verdict->text, strlen(verdict->text),
+                              LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL)) {
+        libspawn__json_integer(libspawn__json_member(said, "domid"), &domid);
+    }
+    xl__creation_succeed(creation, (uint32_t)domid);
+}
+
+/* ---- Meanwhile --------------------------------------------------------- */
+
+static void
+on_stage(void *user, const char *stage)
+{
+    xl__creation_show_step(user, stage);
+}
+
+static void
+on_said(void *user, const char *text, int fd)
+{
+    struct xl__creation *creation = user;
+    AUTO_JSON struct libspawn__json *said = NULL;
+    const char *warning;
+
+    if (libspawn__json_parse(text, strlen(text), LIBSPAWN__DAEMON_TEXT_MAX,
+                             &said, NULL)) {
+        return;
+    }
+    warning = libspawn__json_string(libspawn__json_member(said, "warning"));
+    if (warning) {
+        xl__creation_show_warning(creation, warning);
+    }
+    if (libspawn__json_member(said, "console") && fd >= 0 &&
+        creation->console_fd < 0) {
+        creation->console_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    }
+}
+
+/* ---- Start ------------------------------------------------------------- */
+
+static void
+interrupt(void *user)
+{
+    libspawn__daemon_abort(user);
+}
+
+static int
+write_config(const struct xl__creation *creation, int *fd_r,
+             struct libspawn_err *err)
+{
+    AUTO_FD int fd = memfd_create("guest configuration", MFD_CLOEXEC);
+    AUTO_FREE char *json = NULL;
+    int rc;
+    int r;
+
+    if (fd < 0) {
+        return libspawn__fail_errno(err, errno, "making a memory file");
+    }
+    rc = libspawn_guest_config_to_json(&creation->config, &json, err);
+    if (rc) {
+        return rc;
+    }
+    r = libspawn__fd_write_full(fd, json, strlen(json));
+    if (r) {
+        return libspawn__fail_errno(err, -r, "passing the configuration on");
+    }
+    *fd_r = TAKE_FD(fd);
+    return 0;
+}
+
+/* What it is to do: docs/PROTOCOLS.md, "Daemon start". */
+static int
+give_order(const struct xl__creation *creation,
+           struct libspawn__starter *starter, struct libspawn_err *err)
+{
+    AUTO_FREE char *order = libspawn__str_format(
+        "{\"paused\":%s,\"console\":%s}",
+        creation->is_paused ? "true" : "false",
+        creation->has_console ? "true" : "false");
+    AUTO_FD int fd = -1;
+    int rc = order ? write_config(creation, &fd, err)
+                   : libspawn__fail_nomem(err);
+
+    return rc ? rc : libspawn__daemon_tell(starter, order, fd, err);
+}
+
+static uint32_t
+deadline_ms(const struct xl__creation *creation)
+{
+    uint32_t model_ms = creation->config.start_timeout_ms;
+
+    if (creation->startup_timeout_s) {
+        return (uint32_t)(creation->startup_timeout_s * 1000);
+    }
+    return (model_ms ? model_ms : (uint32_t)DEVICE_MODEL_TIMEOUT_MS) +
+           EXTRA_TIMEOUT_MS;
+}
+
+static int
+start(struct xl__creation *creation, struct libspawn__starter **starter_r,
+      struct libspawn_err *err)
+{
+    static const struct libspawn__starter_callbacks callbacks = {
+        .stage = on_stage, .said = on_said, .done = on_done
+    };
+    struct libspawn__starter_callbacks ours = callbacks;
+    const char *state_dir = creation->xl->state_dir;
+    AUTO_FREE char *label = libspawn__str_format("supervisor of guest '%s'",
+                                                 creation->config.name);
+    AUTO_FREE char *option =
+        libspawn__str_format("--state-dir=%s", state_dir ? state_dir : "");
+    AUTO_FREE char *path = NULL;
+    char name[] = "guest-supervisor";
+    char *argv[] = { name, option, creation->config.name, NULL };
+    struct libspawn__daemon_plan plan = {
+        .label = label,
+        .argv = argv,
+        .envp = environ,
+        .deadline_ms = deadline_ms(creation),
+    };
+    int rc = label && option ? libspawn__program_find(name, &path, err)
+                             : libspawn__fail_nomem(err);
+
+    ours.user = creation;
+    plan.path = path;
+    return rc ? rc
+              : libspawn__daemon_start(creation->xl->ctx->loop, &plan, &ours,
+                                       starter_r, err);
+}
+
+int
+xl__create_supervised(struct xl__creation *creation)
+{
+    struct libspawn__starter *starter = NULL;
+    struct libspawn_err err;
+    int rc = libspawn_ctx_new(NULL, &creation->xl->ctx, &err);
+
+    if (!rc) {
+        rc = start(creation, &starter, &err);
+    }
+    if (!rc) {
+        rc = give_order(creation, starter, &err);
+    }
+    if (rc == LIBSPAWN_ERR_GONE) {
+        rc = 0; /* it ended already, and its verdict says why */
+    }
+    if (rc) {
+        xl__creation_fail_with(creation, &err);
+    } else {
+        xl__creation_wait(creation, interrupt, starter);
+    }
+    libspawn__starter_free(starter);
+    return creation->status;
+}

@@ -66,6 +66,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/config_json.c \
   libspawn/guest/confine.c \
   libspawn/guest/create.c \
+  libspawn/guest/events.c \
   libspawn/guest/host.c \
   libspawn/guest/intent.c \
   libspawn/guest/libxl_json.c \

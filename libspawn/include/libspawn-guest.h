@@ -347,6 +347,33 @@ LIBSPAWN_EXPORT int libspawn_guest_get_vnc(struct libspawn_host *host,
                                            uint32_t domid, char **address_r,
                                            struct libspawn_err *err);
 
+/* ---- Events ------------------------------------------------------------
+ *
+ * What happens to the guests of this host, whoever did or saw it.  It is kept
+ * for a while: the last mebibyte of it, and up to one more.
+ */
+enum libspawn_guest_event_kind {
+    LIBSPAWN_GUEST_EVENT_OTHER, /* not known to this version */
+    LIBSPAWN_GUEST_EVENT_CREATED,
+    LIBSPAWN_GUEST_EVENT_RUNNING,  /* for the first time */
+    LIBSPAWN_GUEST_EVENT_ADMITTED, /* its device model has proven to work */
+    LIBSPAWN_GUEST_EVENT_PAUSED,
+    LIBSPAWN_GUEST_EVENT_RESUMED,
+    LIBSPAWN_GUEST_EVENT_SHUTDOWN, /* reason: poweroff, reboot, crash, suspend,
+                                      watchdog, host-signal */
+    LIBSPAWN_GUEST_EVENT_DM_DIED,  /* reason: exited, killed, unknown */
+    LIBSPAWN_GUEST_EVENT_HOLDING,  /* no new device model is tried for now */
+    LIBSPAWN_GUEST_EVENT_RELEASED, /* from that */
+    LIBSPAWN_GUEST_EVENT_RESTARTING,
+    LIBSPAWN_GUEST_EVENT_RESTARTED,
+    LIBSPAWN_GUEST_EVENT_PRESERVED, /* it has ended; its remains are kept */
+    LIBSPAWN_GUEST_EVENT_DESTROYED,
+    LIBSPAWN_GUEST_EVENT_CREATE_FAILED, /* reason: libspawn_code_name */
+    LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED,
+    LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT, /* in order */
+    LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST  /* without a word */
+};
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,45 @@
+/*
+ * The event log of a host: what happened to its guests, in STATE_DIR/events,
+ * one JSON object per line, appended by whoever causes or sees a change.
+ * There is no daemon.  docs/PROTOCOLS.md, "Events", has the format.
+ *
+ * A line is one write(2) to a descriptor with O_APPEND, so lines of several
+ * processes never mix.  A file that is full is renamed to events.1, in the
+ * place of the one before it; a writer that had it open may still add a line
+ * to it afterwards.  Nobody ever waits for anybody.
+ */
+#ifndef LIBSPAWN_GUEST_EVENTS_H
+#define LIBSPAWN_GUEST_EVENTS_H
+
+#include "guest/hypervisor.h"
+
+enum {
+    LIBSPAWN__EVENT_LINE_MAX = 4096,       /* bytes, with its newline */
+    LIBSPAWN__EVENT_FILE_MAX = 1024 * 1024 /* then it is renamed */
+};
+
+/* What is told; all is borrowed. */
+struct libspawn__event {
+    const char *guest; /* its name; "" when it has none */
+    uint32_t domid;    /* 0: it has none yet */
+    const char *uuid;  /* NULL: not known */
+    enum libspawn_guest_event_kind kind;
+    const char *reason; /* one word for programs, or NULL */
+    const char *text;   /* a sentence for people, or NULL */
+};
+
+/* "device-model-died"; NULL for LIBSPAWN_GUEST_EVENT_OTHER and what is no
+ * kind. */
+const char *libspawn__event_name(enum libspawn_guest_event_kind kind);
+
+/* LIBSPAWN_GUEST_EVENT_OTHER for a name that is not known. */
+enum libspawn_guest_event_kind libspawn__event_kind(const char *name);
+
+/* Adds a line with the present time.  A text that is too long for it is cut.
+ * Fails when the disk is full, say; the operation that is told of should then
+ * go on.  A part of a line may stay, which readers skip. */
+int libspawn__event_append(struct libspawn_host *host,
+                           const struct libspawn__event *event,
+                           struct libspawn_err *err);
+
+#endif

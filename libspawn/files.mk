@@ -67,6 +67,8 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/confine.c \
   libspawn/guest/create.c \
   libspawn/guest/events.c \
+  libspawn/guest/events_follow.c \
+  libspawn/guest/events_reader.c \
   libspawn/guest/host.c \
   libspawn/guest/intent.c \
   libspawn/guest/libxl_json.c \

@@ -374,6 +374,35 @@ enum libspawn_guest_event_kind {
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST  /* without a word */
 };
 
+struct libspawn_guest_event {
+    int64_t time_ms;   /* since 1970, UTC */
+    const char *guest; /* its name; "" when it has none */
+    uint32_t domid;    /* 0: it has none yet */
+    const char *uuid;  /* NULL: not known */
+    enum libspawn_guest_event_kind kind;
+    const char *name;   /* of the kind: "device-model-died" */
+    const char *reason; /* one word for programs, or NULL */
+    const char *text;   /* a sentence for people, or NULL */
+    const char *json;   /* all of it, on one line */
+};
+
+/* Comes from dispatch; what 'event' points to is valid for the call.  It may
+ * close the events. */
+typedef void libspawn_guest_event_fn(void *user,
+                                     const struct libspawn_guest_event *event);
+
+/* Tells from now on what happens, in the order in which it was written; with
+ * 'from_start' first what is kept. */
+struct libspawn_events;
+
+LIBSPAWN_EXPORT int libspawn_events_open(struct libspawn_host *host,
+                                         bool from_start,
+                                         libspawn_guest_event_fn *fn,
+                                         void *user,
+                                         struct libspawn_events **events_r,
+                                         struct libspawn_err *err);
+LIBSPAWN_EXPORT void libspawn_events_close(struct libspawn_events *events);
+
 #ifdef __cplusplus
 }
 #endif

@@ -16,6 +16,8 @@ UNIT_TESTS := \
   test_cfg_load \
   test_cfg_memory \
   test_config \
+  test_events \
+  test_events_reader \
   test_exec \
   test_fd \
   test_guest_wait \

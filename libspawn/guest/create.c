@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "guest/events.h"
 #include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/names.h"
@@ -173,11 +174,35 @@ get_step(const struct libspawn_create *create, size_t index)
 /* ---- The machine ------------------------------------------------------- */
 
 static void
+note_end(struct libspawn_create *create)
+{
+    const struct libspawn_err *err = &create->err;
+    struct libspawn__event event = {
+        .guest = create->config->name,
+        .domid = create->has_domid ? create->domid : 0,
+        .uuid = create->uuid,
+        .kind = LIBSPAWN_GUEST_EVENT_CREATED,
+    };
+
+    if (err->code) {
+        event.kind = LIBSPAWN_GUEST_EVENT_CREATE_FAILED;
+        event.reason = libspawn_code_name(err->code);
+        event.text = err->text;
+    }
+    libspawn__event_append(create->host, &event, NULL);
+    if (!err->code && !create->options.paused) {
+        event.kind = LIBSPAWN_GUEST_EVENT_RUNNING;
+        libspawn__event_append(create->host, &event, NULL);
+    }
+}
+
+static void
 finish(struct libspawn_create *create)
 {
     const struct libspawn_report *report = NULL;
 
     create->state = LIBSPAWN__CREATE_DONE;
+    note_end(create);
     if (create->err.code == LIBSPAWN_ERR_CHILD && create->dm) {
         report = libspawn_child_report(libspawn__dm_child(create->dm));
     }

@@ -12,7 +12,11 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "proc/lock.h"
+#include "store/paths.h"
 #include "wire/json.h"
+
+/* What precedes the uuid in the node "vm" of a guest. */
+#define VM_PREFIX "/vm/"
 
 /* ---- Kinds ------------------------------------------------------------- */
 
@@ -290,4 +294,48 @@ libspawn__event_append(struct libspawn_host *host,
     return rc > 0 ? libspawn__fail(err, LIBSPAWN_ERR_CONFLICT,
                                    "'%s' is removed again and again", path)
                   : rc;
+}
+
+/* ---- About a guest that exists ----------------------------------------- */
+
+void
+libspawn__event_subject_read(struct libspawn_host *host, uint32_t domid,
+                             struct libspawn__event_subject *subject_r)
+{
+    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, domid);
+    AUTO_FREE char *vm = NULL;
+
+    *subject_r = (struct libspawn__event_subject){ .domid = domid };
+    libspawn_guest_get_name(host, domid, &subject_r->name, NULL);
+    if (path &&
+        !libspawn__store_read(host->store, NULL, path, &vm, NULL, NULL) &&
+        libspawn__str_has_prefix(vm, VM_PREFIX)) {
+        subject_r->uuid = strdup(vm + strlen(VM_PREFIX));
+    }
+}
+
+void
+libspawn__event_subject_dispose(struct libspawn__event_subject *subject)
+{
+    free(subject->name);
+    free(subject->uuid);
+    *subject = (struct libspawn__event_subject){ .domid = 0 };
+}
+
+void
+libspawn__event_note(struct libspawn_host *host,
+                     const struct libspawn__event_subject *subject,
+                     enum libspawn_guest_event_kind kind, const char *reason,
+                     const char *text)
+{
+    const struct libspawn__event event = {
+        .guest = subject->name ? subject->name : "",
+        .domid = subject->domid,
+        .uuid = subject->uuid,
+        .kind = kind,
+        .reason = reason,
+        .text = text,
+    };
+
+    libspawn__event_append(host, &event, NULL);
 }

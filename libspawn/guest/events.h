@@ -42,4 +42,23 @@ int libspawn__event_append(struct libspawn_host *host,
                            const struct libspawn__event *event,
                            struct libspawn_err *err);
 
+/* The guest that an event is about, as far as it is known; to be read before
+ * it is destroyed. */
+struct libspawn__event_subject {
+    uint32_t domid;
+    char *name;
+    char *uuid;
+};
+
+void libspawn__event_subject_read(struct libspawn_host *host, uint32_t domid,
+                                  struct libspawn__event_subject *subject_r);
+void libspawn__event_subject_dispose(struct libspawn__event_subject *subject);
+#define AUTO_EVENT_SUBJECT AUTO(libspawn__event_subject_dispose)
+
+/* Adds a line about it, or, where that fails, does not. */
+void libspawn__event_note(struct libspawn_host *host,
+                          const struct libspawn__event_subject *subject,
+                          enum libspawn_guest_event_kind kind,
+                          const char *reason, const char *text);
+
 #endif

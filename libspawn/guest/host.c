@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "guest/events.h"
 #include "guest/intent.h"
 #include "guest/plugin.h"
 #include "guest/xen_detect.h"
@@ -235,6 +236,22 @@ is_owner_gone(const struct libspawn__identity *owner)
     return libspawn__pidref_open(owner, &ref, NULL) == LIBSPAWN_ERR_GONE;
 }
 
+static void
+note_abandoned(struct libspawn_host *host,
+               const struct libspawn__intent *intent)
+{
+    const struct libspawn__event event = {
+        .guest = intent->name,
+        .domid = intent->domid,
+        .uuid = intent->uuid,
+        .kind = LIBSPAWN_GUEST_EVENT_CREATE_FAILED,
+        .reason = libspawn_code_name(LIBSPAWN_ERR_GONE),
+        .text = "its creator died",
+    };
+
+    libspawn__event_append(host, &event, NULL);
+}
+
 static int
 sweep_intent(struct libspawn_host *host, const char *uuid,
              struct libspawn_err *err)
@@ -255,6 +272,7 @@ sweep_intent(struct libspawn_host *host, const char *uuid,
         rc = host->hypervisor->abandon(host, &intent, err);
         if (!rc) {
             libspawn__intent_remove(host, uuid);
+            note_abandoned(host, &intent);
         }
     }
     return rc;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "guest/events.h"
 #include "guest/host.h"
 #include "guest/look.h"
 #include "guest/monitor.h"
@@ -101,42 +102,65 @@ fail_domain_0(struct libspawn_err *err)
                           "domain 0 is the host itself");
 }
 
-/* Its supervisor would take this for an end that it has to act upon. */
-static int
-dismiss_supervisor(struct libspawn_host *host, uint32_t domid,
-                   struct libspawn_err *err)
-{
-    AUTO_FREE char *name = NULL;
-
-    return libspawn_guest_get_name(host, domid, &name, NULL)
-               ? 0
-               : libspawn__supervised_dismiss(host, name, err);
-}
-
 int
 libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
                        struct libspawn_err *err)
 {
-    int rc = domid ? dismiss_supervisor(host, domid, err)
-                   : fail_domain_0(err);
+    AUTO_EVENT_SUBJECT struct libspawn__event_subject subject = { 0 };
+    int rc = domid ? 0 : fail_domain_0(err);
 
-    return rc ? rc : host->hypervisor->destroy(host, domid, err);
+    if (!rc) {
+        libspawn__event_subject_read(host, domid, &subject);
+        /* Its supervisor would take this for an end that it has to act
+         * upon. */
+        rc = subject.name
+                 ? libspawn__supervised_dismiss(host, subject.name, err)
+                 : 0;
+    }
+    if (!rc) {
+        rc = host->hypervisor->destroy(host, domid, err);
+    }
+    if (!rc) {
+        libspawn__event_note(host, &subject, LIBSPAWN_GUEST_EVENT_DESTROYED,
+                             NULL, NULL);
+    }
+    return rc;
+}
+
+static void
+note(struct libspawn_host *host, uint32_t domid,
+     enum libspawn_guest_event_kind kind)
+{
+    AUTO_EVENT_SUBJECT struct libspawn__event_subject subject = { 0 };
+
+    libspawn__event_subject_read(host, domid, &subject);
+    libspawn__event_note(host, &subject, kind, NULL, NULL);
 }
 
 int
 libspawn_guest_pause(struct libspawn_host *host, uint32_t domid,
                      struct libspawn_err *err)
 {
-    return domid ? host->hypervisor->pause(host, domid, err)
-                 : fail_domain_0(err);
+    int rc = domid ? host->hypervisor->pause(host, domid, err)
+                   : fail_domain_0(err);
+
+    if (!rc) {
+        note(host, domid, LIBSPAWN_GUEST_EVENT_PAUSED);
+    }
+    return rc;
 }
 
 int
 libspawn_guest_unpause(struct libspawn_host *host, uint32_t domid,
                        struct libspawn_err *err)
 {
-    return domid ? host->hypervisor->unpause(host, domid, err)
-                 : fail_domain_0(err);
+    int rc = domid ? host->hypervisor->unpause(host, domid, err)
+                   : fail_domain_0(err);
+
+    if (!rc) {
+        note(host, domid, LIBSPAWN_GUEST_EVENT_RESUMED);
+    }
+    return rc;
 }
 
 int

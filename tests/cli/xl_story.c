@@ -164,6 +164,7 @@ static const char *const allowed[] = {
     "/cache",
     "/cache/device-models",
     "/cache/device-models.new",
+    "/events",
     "/guests",
     "/lock",
     "/log",

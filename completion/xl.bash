@@ -80,7 +80,7 @@ _xl() {
     :*)
         _xl_offer "$current" < <(_xl_commands "$program")
         ;;
-    *:--timeout:* | console:-n:* | console:--num:*) ;;
+    *:--timeout:* | *:--since:* | console:-n:* | console:--num:*) ;;
     *:-*)
         _xl_offer "$current" < <(_xl_options "$program" "$command")
         ;;

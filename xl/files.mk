@@ -20,6 +20,7 @@ SOURCES_xl := \
   xl/create_here.c \
   xl/create_show.c \
   xl/create_supervised.c \
+  xl/events.c \
   xl/list.c \
   xl/main.c \
   xl/paths.c \

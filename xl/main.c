@@ -30,6 +30,12 @@ const struct xl__command xl__commands[] = {
       "  -l, --long  their configurations, as JSON, as the stock xl does\n"
       "      --json  the table as JSON\n",
       xl__list_run },
+    { "events", "[-f] [--json] [--since=SECONDS] [GUEST]...",
+      "Print what happened to guests.",
+      "  -f, --follow         and what happens, until interrupted\n"
+      "      --json           as JSON, an object per line\n"
+      "      --since=SECONDS  only what is not older; 0: only what is new\n",
+      xl__events_run },
     { "console", "[-t TYPE] [-n NUMBER] GUEST",
       "Attach to a guest's console; Ctrl-] leaves.",
       "  -t, --type=TYPE      serial or pv; default: what the guest has\n"

@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
 #include "base/util.h"
 
 /* The length of the one character that 'text' begins with, or 0. */
@@ -54,4 +56,42 @@ libspawn__utf8_prefix(const char *text, size_t size)
         done += length;
     }
     return done;
+}
+
+/* How many bytes from 'text' on are one printable character; 0: none. */
+static size_t
+printable_size(const char *text, size_t size)
+{
+    unsigned char first = (unsigned char)text[0];
+    size_t n = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    if (first < ' ') {
+        return first == '\n' || first == '\t';
+    }
+    if (first == 0x7f || n > size || libspawn__utf8_prefix(text, n) != n) {
+        return 0;
+    }
+    /* U+0080 to U+009F: control characters, as those below the blank. */
+    return first == 0xc2 && (unsigned char)text[1] < 0xa0 ? 0 : n;
+}
+
+size_t
+libspawn__utf8_copy_printable(char *to, const char *from, size_t size)
+{
+    size_t n = 0;
+    size_t i = 0;
+
+    while (i < size) {
+        size_t n_bytes = printable_size(from + i, size - i);
+
+        if (n_bytes) {
+            memcpy(to + n, from + i, n_bytes);
+        } else {
+            to[n] = '?';
+            n_bytes = 1;
+        }
+        n += n_bytes;
+        i += n_bytes;
+    }
+    return n;
 }

@@ -307,45 +307,6 @@ find_last_lines(const char *text, size_t size, size_t max_size)
     return i;
 }
 
-/* How many bytes from 'text' on are one printable character; 0: none. */
-static size_t
-printable_size(const char *text, size_t size)
-{
-    unsigned char first = (unsigned char)text[0];
-    size_t n = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-
-    if (first < ' ') {
-        return first == '\n' || first == '\t';
-    }
-    if (first == 0x7f || n > size || libspawn__utf8_prefix(text, n) != n) {
-        return 0;
-    }
-    /* U+0080 to U+009F: control characters, as those below the blank. */
-    return first == 0xc2 && (unsigned char)text[1] < 0xa0 ? 0 : n;
-}
-
-/* A terminal shows what comes out of this, and does nothing else. */
-static size_t
-copy_printable(char *to, const char *from, size_t size)
-{
-    size_t n = 0;
-    size_t i = 0;
-
-    while (i < size) {
-        size_t n_bytes = printable_size(from + i, size - i);
-
-        if (n_bytes) {
-            memcpy(to + n, from + i, n_bytes);
-        } else {
-            to[n] = '?';
-            n_bytes = 1;
-        }
-        n += n_bytes;
-        i += n_bytes;
-    }
-    return n;
-}
-
 size_t
 libspawn__log_copy_tail(const struct libspawn__log *log, char *buffer,
                         size_t size)
@@ -353,7 +314,8 @@ libspawn__log_copy_tail(const struct libspawn__log *log, char *buffer,
     char text[RING_SIZE];
     size_t text_size = unroll_ring(log, text);
     size_t begin = find_last_lines(text, text_size, size - 2);
-    size_t n = copy_printable(buffer, text + begin, text_size - begin);
+    size_t n =
+        libspawn__utf8_copy_printable(buffer, text + begin, text_size - begin);
 
     if (n && buffer[n - 1] != '\n') {
         buffer[n++] = '\n';

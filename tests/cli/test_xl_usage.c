@@ -21,6 +21,7 @@ TEST_TIMEOUT(help__lists_every_subcommand, XL_TEST_S)
     static const char *const names[] = {
         "create",  "destroy",  "list",  "console", "pause",      "unpause",
         "domid",   "shutdown", "reboot", "domname", "screenshot", "version",
+        "events",
     };
     AUTO_OUTPUT struct harness_output output = xl_run("help");
     size_t i;
@@ -47,7 +48,7 @@ TEST_TIMEOUT(help_of_every_subcommand__is_no_error, XL_TEST_S)
     static const char *const names[] = {
         "create",     "destroy", "list",    "console", "pause", "unpause",
         "shutdown",   "reboot",  "domid",   "domname", "help",
-        "screenshot", "version", "vncviewer",
+        "screenshot", "version", "vncviewer", "events",
     };
     size_t i;
 

@@ -76,4 +76,16 @@ TEST(utf8_rubbish_in_the_middle__ends_the_prefix_there)
     assert_prefix("\xc3\xa4x\xffy", 5, 3);
 }
 
+TEST(utf8_printable_copy__has_nothing_that_a_terminal_obeys)
+{
+    static const char text[] =
+        "a\t\xc3\xa4\n\x1b[0m\x7f\xc2\x9b\xff\xf0\x9f\x98\x80\xe1";
+    char copy[sizeof text] = "";
+    size_t size = libspawn__utf8_copy_printable(copy, text, sizeof text - 1);
+
+    ck_assert_uint_eq(size, strlen(copy));
+    ck_assert_str_eq(copy,
+                     "a\t\xc3\xa4\n?[0m????\xf0\x9f\x98\x80?");
+}
+
 TEST_MAIN("utf8")

@@ -42,6 +42,8 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/exec_rights.c \
   libspawn/proc/exec_spawn.c \
   libspawn/proc/lock.c \
+  libspawn/proc/lock_owner.c \
+  libspawn/proc/lock_wait.c \
   libspawn/proc/log.c \
   libspawn/proc/pidfile.c \
   libspawn/proc/plan.c \

@@ -107,18 +107,28 @@ xl__say_progress(const struct xl *xl, const char *what)
     }
 }
 
-/* Only for people, once, and only when it takes longer than a second. */
+/* After a second; once, however many waits there are. */
 static int
-on_waiting(void *user, int64_t waited_ms)
+on_waiting(void *user, int64_t waited_ms, const char *sentence)
 {
-    enum { PATIENCE_MS = 1000 };
     struct xl *xl = user;
 
-    if (waited_ms >= PATIENCE_MS && !xl->has_said_waiting) {
-        xl__say_progress(xl, "waiting for another xl");
+    (void)waited_ms;
+    if (sentence && !xl->has_said_waiting && !xl->is_quiet) {
+        fprintf(stderr, "xl: %s\n", sentence);
         xl->has_said_waiting = true;
     }
     return xl->is_interrupted && xl->is_interrupted(xl->user);
+}
+
+static void
+on_warning(void *user, const char *sentence)
+{
+    const struct xl *xl = user;
+
+    if (!xl->is_quiet) {
+        xl__warn("%s", sentence);
+    }
 }
 
 int
@@ -129,6 +139,8 @@ xl__try_open_host(struct xl *xl, struct libspawn_err *err)
         .next_guest = xl->next_guest,
         .waiting = on_waiting,
         .waiting_user = xl,
+        .warning = on_warning,
+        .warning_user = xl,
     };
     int rc = 0;
 

@@ -284,24 +284,14 @@ format(const struct entry *newest, const struct cache *old,
  * killed leaves nothing that the next does not use up, and a lock on it.
  * LIBSPAWN_ERR_BUSY when another writer is about. */
 static int
-open_next(const char *path, int *fd_r, struct libspawn_err *err)
+lock_next(const char *path, struct libspawn__lock *lock_r,
+          struct libspawn_err *err)
 {
-    AUTO_FD int fd = -1;
-    struct stat ours;
-    struct stat st;
-    int rc = libspawn__lock_try(path, &fd, err);
-
-    if (rc) {
-        return rc;
-    }
-    /* Renamed by the other writer just before its lock was ours? */
-    if (fstat(fd, &ours) < 0 || stat(path, &st) < 0 ||
-        st.st_ino != ours.st_ino || st.st_dev != ours.st_dev) {
-        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
-                              "another process writes '%s'", path);
-    }
-    *fd_r = TAKE_FD(fd);
-    return 0;
+    return libspawn__lock_try(
+        &(struct libspawn__lock_request){ .path = path,
+                                          .name = "the next cache",
+                                          .has_content = true },
+        lock_r, err);
 }
 
 static int
@@ -309,9 +299,9 @@ replace_cache(const char *path, const char *next, const struct entry *newest,
               struct libspawn_err *err)
 {
     AUTO_BUF struct libspawn__buf buf = { 0 };
-    AUTO_FD int fd = -1;
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
     struct cache old;
-    int rc = open_next(next, &fd, err);
+    int rc = lock_next(next, &lock, err);
     int r;
 
     if (rc) {
@@ -322,9 +312,9 @@ replace_cache(const char *path, const char *next, const struct entry *newest,
     if (rc) {
         return rc;
     }
-    r = ftruncate(fd, 0) < 0 ? -errno : 0;
+    r = ftruncate(lock.fd, 0) < 0 ? -errno : 0;
     if (!r) {
-        r = libspawn__fd_write_full(fd, buf.data, buf.size);
+        r = libspawn__fd_write_full(lock.fd, buf.data, buf.size);
     }
     if (!r && rename(next, path) < 0) {
         r = -errno;

@@ -74,13 +74,12 @@ write_intent(struct libspawn_create *create, struct libspawn_err *err)
 static int
 reserve_name(struct libspawn_create *create, struct libspawn_err *err)
 {
-    AUTO_FD int lock = -1;
-    int rc = libspawn__host_lock(create->host, &lock, err);
+    int rc;
 
-    if (!rc) {
-        rc =
-            libspawn__name_check_free(create->host, create->config->name, err);
+    if (create->host_lock.fd < 0) {
+        return LIBSPAWN__STEP_LOCK_HOST;
     }
+    rc = libspawn__name_check_free(create->host, create->config->name, err);
     if (!rc) {
         rc = check_uuid_free(create, err);
     }
@@ -202,6 +201,7 @@ finish(struct libspawn_create *create)
     const struct libspawn_report *report = NULL;
 
     create->state = LIBSPAWN__CREATE_DONE;
+    libspawn__host_unlock(create->host, &create->guest_lock);
     note_end(create);
     if (create->err.code == LIBSPAWN_ERR_CHILD && create->dm) {
         report = libspawn_child_report(libspawn__dm_child(create->dm));
@@ -219,26 +219,80 @@ begin_undo(struct libspawn_create *create, const struct libspawn_err *err)
     create->state = LIBSPAWN__CREATE_UNDOING;
 }
 
+static void run_pending(struct libspawn_create *create);
+
 static void
-run_step(struct libspawn_create *create)
+on_host_lock(void *user, const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+
+    libspawn__lock_wait_free(TAKE_PTR(create->lock_wait));
+    if (err) {
+        libspawn__create_step_done(create, err);
+    } else {
+        run_pending(create);
+    }
+}
+
+/* The step, once more under the lock when it asks for that. */
+static void
+run_pending(struct libspawn_create *create)
 {
     const struct libspawn__step *step = get_step(create, create->step);
     struct libspawn_err err = { 0 };
     bool is_freed = false;
     int rc;
 
-    if (create->options.progress) {
-        create->options.progress(create->options.user, step->name);
-    }
     create->is_freed = &is_freed;
-    create->is_pending = true;
     rc = step->run(create, &err);
     if (is_freed) {
         return;
     }
     create->is_freed = NULL;
+    libspawn__host_unlock(create->host, &create->host_lock);
+    if (rc == LIBSPAWN__STEP_LOCK_HOST) {
+        rc = libspawn__host_lock_start(create->host, &create->guest_lock,
+                                       on_host_lock, create,
+                                       &create->host_lock, &create->lock_wait,
+                                       &err);
+        if (!rc && !create->lock_wait) {
+            run_pending(create);
+            return;
+        }
+        rc = rc ? rc : LIBSPAWN__STEP_PENDING;
+    }
     if (rc != LIBSPAWN__STEP_PENDING) {
         libspawn__create_step_done(create, rc ? &err : NULL);
+    }
+}
+
+/* What makes, changes or removes a guest holds its lock; of one that is being
+ * made, from the moment it has a number.  Nobody waits for a number that was
+ * not given yet. */
+static int
+lock_guest(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return create->has_domid && create->guest_lock.fd < 0
+               ? libspawn__host_try_guest(create->host, create->domid,
+                                          &create->guest_lock, err)
+               : 0;
+}
+
+static void
+run_step(struct libspawn_create *create)
+{
+    const struct libspawn__step *step = get_step(create, create->step);
+    struct libspawn_err err = { 0 };
+    int rc = lock_guest(create, &err);
+
+    create->is_pending = true;
+    if (!rc && create->options.progress) {
+        create->options.progress(create->options.user, step->name);
+    }
+    if (rc) {
+        libspawn__create_step_done(create, &err);
+    } else {
+        run_pending(create);
     }
 }
 
@@ -414,6 +468,7 @@ new_create(struct libspawn_host *host,
     create->config = config;
     create->done = done;
     create->user = user;
+    create->host_lock.fd = create->guest_lock.fd = -1;
     if (options) {
         create->options = *options;
     }
@@ -497,6 +552,9 @@ libspawn_create_abort(struct libspawn_create *create)
                    create->config->name);
     if (!create->is_pending) {
         begin_undo(create, &create->err);
+    } else if (create->lock_wait) {
+        libspawn__lock_wait_free(TAKE_PTR(create->lock_wait));
+        libspawn__create_step_done(create, &create->err);
     } else if (create->dm && !create->is_dm_ended) {
         /* The step in flight waits for the device model: its end is the end
          * of the waiting. */
@@ -519,5 +577,6 @@ libspawn_create_free(struct libspawn_create *create)
     }
     libspawn__task_cancel(&create->task);
     libspawn__dm_free(create->dm);
+    libspawn__lock_dispose(&create->guest_lock);
     free(create);
 }

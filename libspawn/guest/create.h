@@ -21,6 +21,7 @@
 #include "dm/probe.h"
 #include "dm/restrict.h"
 #include "guest/hypervisor.h"
+#include "proc/lock_wait.h"
 
 enum libspawn__create_state {
     LIBSPAWN__CREATE_RUNNING,
@@ -62,6 +63,9 @@ struct libspawn_create {
     bool is_pending; /* a step has not called back yet */
     bool is_dm_ended;
     bool *is_freed;
+    struct libspawn__lock host_lock;       /* during a step that needs it */
+    struct libspawn__lock_wait *lock_wait; /* for that; NULL: none */
+    struct libspawn__lock guest_lock; /* as soon as there is a number */
     struct libspawn__task task;
     struct libspawn_err err; /* the first error */
 };

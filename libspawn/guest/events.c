@@ -170,11 +170,14 @@ rotate(const struct libspawn_host *host, const char *path,
     AUTO_FREE char *locks = libspawn__str_format("%s/locks", host->state_dir);
     AUTO_FREE char *lock_path =
         locks ? libspawn__str_format("%s/events", locks) : NULL;
-    AUTO_FD int lock = -1;
+    const struct libspawn__lock_request request = {
+        .path = lock_path, .name = "the lock of the event log"
+    };
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
     struct stat now;
 
     if (!old || !lock_path || (mkdir(locks, 0700) < 0 && errno != EEXIST) ||
-        libspawn__lock_try(lock_path, &lock, NULL)) {
+        libspawn__lock_try(&request, &lock, NULL)) {
         return;
     }
     /* Somebody may have been quicker. */

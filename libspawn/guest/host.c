@@ -1,19 +1,16 @@
 #include "guest/host.h"
 
 #include <dlfcn.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
 #include "guest/events.h"
 #include "guest/intent.h"
 #include "guest/plugin.h"
 #include "guest/xen_detect.h"
-#include "proc/lock.h"
 
 /* ---- State directory --------------------------------------------------- */
 
@@ -70,6 +67,21 @@ make_state_dir(const char *path, struct libspawn_err *err)
         r = errno;
     }
     return r ? libspawn__fail_errno(err, r, "state directory '%s'", path) : 0;
+}
+
+static int
+make_lock_dir(const char *state_dir, struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__str_format("%s/locks", state_dir);
+
+    if (!path) {
+        return libspawn__fail_nomem(err);
+    }
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        return libspawn__fail_errno(err, errno, "making the directory '%s'",
+                                    path);
+    }
+    return 0;
 }
 
 /* ---- Hypervisor -------------------------------------------------------- */
@@ -129,8 +141,7 @@ open_host(struct libspawn_host *host,
         rc = make_state_dir(host->state_dir, err);
     }
     if (!rc) {
-        host->lock_path = libspawn__str_format("%s/lock", host->state_dir);
-        rc = host->lock_path ? 0 : libspawn__fail_nomem(err);
+        rc = make_lock_dir(host->state_dir, err);
     }
     if (!rc) {
         rc = choose_hypervisor(host, options, err);
@@ -156,6 +167,8 @@ libspawn_host_open(struct libspawn_ctx *ctx,
     if (options) {
         host->waiting = options->waiting;
         host->waiting_user = options->waiting_user;
+        host->warning = options->warning;
+        host->warning_user = options->warning_user;
     }
     rc = open_host(host, options, err);
     if (rc) {
@@ -175,7 +188,6 @@ libspawn_host_close(struct libspawn_host *host)
         }
         libspawn__store_close(host->store);
         free(host->state_dir);
-        free(host->lock_path);
         free(host);
     }
 }
@@ -186,42 +198,158 @@ libspawn_host_hypervisor(const struct libspawn_host *host)
     return host->hypervisor->name;
 }
 
-/* ---- The lock ---------------------------------------------------------- */
+/* ---- Locks ------------------------------------------------------------- */
 
-/* A record lock has no descriptor that one could wait for, F_OFD_SETLKW is
- * interrupted only by a signal handler, which a library does not install, and
- * a thread that waits in our place would have to be killed when the wait is
- * given up.  So the lock is tried again and again, as soon as anybody wants to
- * hear something meanwhile; each holder is done within a millisecond or two,
- * hence the short first pauses. */
-static int
-await_lock(struct libspawn_host *host, int *fd_r, struct libspawn_err *err)
+int
+libspawn__host_find_lock(const struct libspawn_host_options *options,
+                         char **path_r, struct libspawn_err *err)
 {
-    enum { MAX_PAUSE_MS = 50 };
-    int64_t began_ms = libspawn__clock_now_ms();
-    int pause_ms = 1;
-    int rc;
+    AUTO_FREE char *state_dir = NULL;
+    int rc = find_state_dir(options, &state_dir, err);
 
-    while ((rc = libspawn__lock_try(host->lock_path, fd_r, err)) ==
-           LIBSPAWN_ERR_BUSY) {
-        if (host->waiting(host->waiting_user,
-                          libspawn__clock_now_ms() - began_ms)) {
-            return libspawn__fail(err, LIBSPAWN_ERR_ABORTED,
-                                  "waiting for the lock '%s' was given up",
-                                  host->lock_path);
-        }
-        poll(NULL, 0, pause_ms);
-        pause_ms = MIN(2 * pause_ms, MAX_PAUSE_MS);
+    if (!rc) {
+        rc = make_state_dir(state_dir, err);
+    }
+    if (!rc) {
+        rc = make_lock_dir(state_dir, err);
+    }
+    if (!rc) {
+        *path_r = libspawn__str_format("%s/locks/host", state_dir);
+        rc = *path_r ? 0 : libspawn__fail_nomem(err);
     }
     return rc;
 }
 
+char *
+libspawn__host_guest_lock_path(const struct libspawn_host *host,
+                               uint32_t domid)
+{
+    return libspawn__str_format("%s/locks/guest-%u", host->state_dir,
+                                (unsigned int)domid);
+}
+
+/* A lock as it is asked for: the strings belong to this. */
+struct lock_name {
+    struct libspawn__lock_request request;
+    char *path;
+    char *name;
+};
+
+static void
+dispose_name(struct lock_name *name)
+{
+    free(name->path);
+    free(name->name);
+}
+
+static int
+name_lock(struct lock_name *lock, struct libspawn_err *err)
+{
+    lock->request.path = lock->path;
+    lock->request.name = lock->name;
+    return lock->path && lock->name ? 0 : libspawn__fail_nomem(err);
+}
+
+static int
+name_host(const struct libspawn_host *host, struct lock_name *lock,
+          struct libspawn_err *err)
+{
+    lock->path = libspawn__str_format("%s/locks/host", host->state_dir);
+    lock->name = strdup("the host lock");
+    lock->request.rank = LIBSPAWN__LOCK_RANK_HOST;
+    return name_lock(lock, err);
+}
+
+static int
+name_guest(const struct libspawn_host *host, uint32_t domid,
+           struct lock_name *lock, struct libspawn_err *err)
+{
+    lock->path = libspawn__host_guest_lock_path(host, domid);
+    lock->name =
+        libspawn__str_format("the lock of guest %u", (unsigned int)domid);
+    lock->request.rank = LIBSPAWN__LOCK_RANK_GUEST(domid);
+    return name_lock(lock, err);
+}
+
+/* Nobody wants to hear anything meanwhile: then the kernel wakes us itself. */
+static int
+take_lock(struct libspawn_host *host,
+          const struct libspawn__lock_request *request,
+          struct libspawn__lock *lock_r, struct libspawn_err *err)
+{
+    const struct libspawn__lock_wait_options options = {
+        .timeout_ms = -1,
+        .waiting = host->waiting,
+        .waiting_user = host->waiting_user,
+    };
+
+    return host->waiting ? libspawn__lock_await(host->ctx, request, &options,
+                                                lock_r, err)
+                         : libspawn__lock_take(request, lock_r, err);
+}
+
 int
-libspawn__host_lock(struct libspawn_host *host, int *fd_r,
+libspawn__host_lock(struct libspawn_host *host, struct libspawn__lock *lock_r,
                     struct libspawn_err *err)
 {
-    return host->waiting ? await_lock(host, fd_r, err)
-                         : libspawn__lock_take(host->lock_path, fd_r, err);
+    AUTO(dispose_name) struct lock_name lock = { .path = NULL };
+    int rc = name_host(host, &lock, err);
+
+    return rc ? rc : take_lock(host, &lock.request, lock_r, err);
+}
+
+int
+libspawn__host_lock_guest(struct libspawn_host *host, uint32_t domid,
+                          struct libspawn__lock *lock_r,
+                          struct libspawn_err *err)
+{
+    AUTO(dispose_name) struct lock_name lock = { .path = NULL };
+    int rc = name_guest(host, domid, &lock, err);
+
+    return rc ? rc : take_lock(host, &lock.request, lock_r, err);
+}
+
+int
+libspawn__host_try_guest(struct libspawn_host *host, uint32_t domid,
+                         struct libspawn__lock *lock_r,
+                         struct libspawn_err *err)
+{
+    AUTO(dispose_name) struct lock_name lock = { .path = NULL };
+    int rc = name_guest(host, domid, &lock, err);
+
+    return rc ? rc : libspawn__lock_try(&lock.request, lock_r, err);
+}
+
+int
+libspawn__host_lock_start(struct libspawn_host *host,
+                          const struct libspawn__lock *holding,
+                          libspawn__lock_wait_fn *fn, void *user,
+                          struct libspawn__lock *lock_r,
+                          struct libspawn__lock_wait **wait_r,
+                          struct libspawn_err *err)
+{
+    const struct libspawn__lock_wait_options options = {
+        .timeout_ms = -1,
+        .waiting = host->waiting,
+        .waiting_user = host->waiting_user,
+    };
+    AUTO(dispose_name) struct lock_name lock = { .path = NULL };
+    int rc = name_host(host, &lock, err);
+
+    lock.request.holding = holding;
+    return rc ? rc
+              : libspawn__lock_wait_start(host->ctx, &lock.request, &options,
+                                          fn, user, lock_r, wait_r, err);
+}
+
+void
+libspawn__host_unlock(struct libspawn_host *host, struct libspawn__lock *lock)
+{
+    struct libspawn_err err;
+
+    if (libspawn__lock_release(lock, &err) && host->warning) {
+        host->warning(host->warning_user, err.text);
+    }
 }
 
 /* ---- Cleaning up after the dead ---------------------------------------- */
@@ -252,12 +380,38 @@ note_abandoned(struct libspawn_host *host,
     libspawn__event_append(host, &event, NULL);
 }
 
+/* Somebody who has the lock of that number has to do with what is left of it:
+ * the next command removes it. */
+static int
+remove_abandoned(struct libspawn_host *host,
+                 const struct libspawn__intent *intent,
+                 struct libspawn_err *err)
+{
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    int rc = intent->domid
+                 ? libspawn__host_try_guest(host, intent->domid, &lock, err)
+                 : 0;
+
+    if (rc == LIBSPAWN_ERR_BUSY) {
+        return 0;
+    }
+    if (!rc) {
+        rc = host->hypervisor->abandon(host, intent, err);
+    }
+    if (!rc) {
+        libspawn__intent_remove(host, intent->uuid);
+        note_abandoned(host, intent);
+    }
+    libspawn__host_unlock(host, &lock);
+    return rc;
+}
+
 static int
 sweep_intent(struct libspawn_host *host, const char *uuid,
              struct libspawn_err *err)
 {
     AUTO_INTENT struct libspawn__intent intent = { 0 };
-    AUTO_FD int lock = -1;
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
     int rc;
 
     /* Looked at once more under the lock: two commands may sweep at once. */
@@ -266,15 +420,11 @@ sweep_intent(struct libspawn_host *host, const char *uuid,
         rc = libspawn__intent_read(host, uuid, &intent, err);
     }
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
-        return 0;
+        rc = 0;
+    } else if (!rc && is_owner_gone(&intent.owner)) {
+        rc = remove_abandoned(host, &intent, err);
     }
-    if (!rc && is_owner_gone(&intent.owner)) {
-        rc = host->hypervisor->abandon(host, &intent, err);
-        if (!rc) {
-            libspawn__intent_remove(host, uuid);
-            note_abandoned(host, &intent);
-        }
-    }
+    libspawn__host_unlock(host, &lock);
     return rc;
 }
 

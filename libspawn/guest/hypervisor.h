@@ -19,9 +19,10 @@ struct libspawn_host {
     const struct libspawn__hypervisor *hypervisor;
     void *impl; /* the hypervisor's own */
     char *state_dir;
-    char *lock_path; /* of the host lock; see host.h */
-    libspawn_waiting_fn *waiting; /* while others have it; may be NULL */
+    libspawn_waiting_fn *waiting; /* while others have a lock; may be NULL */
     void *waiting_user;
+    void (*warning)(void *user, const char *sentence); /* may be NULL */
+    void *warning_user;
     struct libspawn__store *store;
 };
 
@@ -30,6 +31,10 @@ struct libspawn_host {
  * an error, after which nothing of the step is left.  'undo' (may be NULL)
  * takes back a step that was done; it cannot fail, but may be pending too. */
 enum { LIBSPAWN__STEP_PENDING = 1 };
+
+/* Or, before it does anything, this: it is run again under the host lock, for
+ * which the creation waits without blocking.  Then it is not pending. */
+enum { LIBSPAWN__STEP_LOCK_HOST = 2 };
 
 struct libspawn__step {
     const char *name; /* for the progress line: "starting the device model" */

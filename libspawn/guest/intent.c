@@ -131,3 +131,24 @@ libspawn__intent_list(struct libspawn_host *host, struct libspawn__strv *uuids,
 
     return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
+
+int
+libspawn__intent_check_none(struct libspawn_host *host, uint32_t domid,
+                            struct libspawn_err *err)
+{
+    AUTO_STRV struct libspawn__strv uuids = { 0 };
+    int rc = libspawn__intent_list(host, &uuids, err);
+    size_t i;
+
+    for (i = 0; !rc && i < uuids.n_items; i++) {
+        AUTO_INTENT struct libspawn__intent intent = { 0 };
+
+        if (!libspawn__intent_read(host, uuids.items[i], &intent, NULL) &&
+            intent.domid == domid) {
+            rc = libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                                "guest '%s' is being created by process %d",
+                                intent.name, (int)intent.owner.pid);
+        }
+    }
+    return rc;
+}

@@ -32,6 +32,10 @@ int libspawn__intent_read(struct libspawn_host *host, const char *uuid,
                           struct libspawn_err *err);
 void libspawn__intent_remove(struct libspawn_host *host, const char *uuid);
 
+/* LIBSPAWN_ERR_BUSY when the guest with this number is being created. */
+int libspawn__intent_check_none(struct libspawn_host *host, uint32_t domid,
+                                struct libspawn_err *err);
+
 /* The uuids of all intents; an empty list when there are none. */
 int libspawn__intent_list(struct libspawn_host *host,
                           struct libspawn__strv *uuids,

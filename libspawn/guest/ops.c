@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "guest/events.h"
 #include "guest/host.h"
+#include "guest/intent.h"
 #include "guest/look.h"
 #include "guest/monitor.h"
 #include "guest/names.h"
@@ -102,10 +103,25 @@ fail_domain_0(struct libspawn_err *err)
                           "domain 0 is the host itself");
 }
 
+/* Not waited for: it may take a minute, and is its creator's to end. */
+static int
+lock_unless_created(struct libspawn_host *host, uint32_t domid,
+                    struct libspawn__lock *lock_r, struct libspawn_err *err)
+{
+    int rc = libspawn__host_try_guest(host, domid, lock_r, err);
+
+    if (rc != LIBSPAWN_ERR_BUSY) {
+        return rc;
+    }
+    rc = libspawn__intent_check_none(host, domid, err);
+    return rc ? rc : libspawn__host_lock_guest(host, domid, lock_r, err);
+}
+
 int
 libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
                        struct libspawn_err *err)
 {
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
     AUTO_EVENT_SUBJECT struct libspawn__event_subject subject = { 0 };
     int rc = domid ? 0 : fail_domain_0(err);
 
@@ -118,8 +134,12 @@ libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
                  : 0;
     }
     if (!rc) {
+        rc = lock_unless_created(host, domid, &lock, err);
+    }
+    if (!rc) {
         rc = host->hypervisor->destroy(host, domid, err);
     }
+    libspawn__host_unlock(host, &lock);
     if (!rc) {
         libspawn__event_note(host, &subject, LIBSPAWN_GUEST_EVENT_DESTROYED,
                              NULL, NULL);

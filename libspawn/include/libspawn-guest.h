@@ -190,12 +190,16 @@ libspawn_guest_config_from_json(const char *json,
 struct libspawn_host;
 
 /* Names of guests are given under a lock, which others hold for a moment; for
- * longer only when their process was stopped.  This is called meanwhile, every
- * few milliseconds, with how long it has been so far, from inside whichever
- * call waits: libspawn_host_open, or libspawn_ctx_dispatch during a creation.
- * So what the caller watches besides, such as signals, can be heard in it.  A
- * value other than 0 gives the wait up: LIBSPAWN_ERR_ABORTED. */
-typedef int libspawn_waiting_fn(void *user, int64_t waited_ms);
+ * longer only when their process was stopped.  What changes a guest holds a
+ * lock of that guest.  When a wait has lasted a second this is called with a
+ * sentence for people, which names the lock and who has it; once for each
+ * wait.  A call that blocks, such as libspawn_host_open or
+ * libspawn_guest_destroy, calls it every 50 ms besides, with NULL, so that
+ * what the caller watches, such as signals, can be heard in it; a creation
+ * waits without blocking libspawn_ctx_dispatch.  A value other than 0 gives
+ * the wait up: LIBSPAWN_ERR_ABORTED. */
+typedef int libspawn_waiting_fn(void *user, int64_t waited_ms,
+                                const char *sentence);
 
 struct libspawn_host_options {
     const char *state_dir; /* NULL: XL_STATE_DIR, else /run/xl for root, else
@@ -204,6 +208,10 @@ struct libspawn_host_options {
                                be created: what it needs is started ahead */
     libspawn_waiting_fn *waiting; /* NULL: wait without a word */
     void *waiting_user;
+    /* A sentence about what is not as it should be, though the call goes on:
+     * somebody deleted a lock file.  May be NULL. */
+    void (*warning)(void *user, const char *sentence);
+    void *warning_user;
 };
 
 /* Opens Xen where this is its control domain, else QEMU; cleans up after
@@ -267,6 +275,27 @@ LIBSPAWN_EXPORT int
 libspawn_guest_get_config(struct libspawn_host *host, uint32_t domid,
                           struct libspawn_guest_config *config,
                           struct libspawn_err *err);
+
+/* The one that its next start will use: the same, unless it was updated. */
+LIBSPAWN_EXPORT int
+libspawn_guest_get_next_config(struct libspawn_host *host, uint32_t domid,
+                               struct libspawn_guest_config *config,
+                               struct libspawn_err *err);
+
+/* A word that changes with each update of that one, and is no other guest's;
+ * free with free(3). */
+LIBSPAWN_EXPORT int
+libspawn_guest_get_config_version(struct libspawn_host *host, uint32_t domid,
+                                  char **version_r, struct libspawn_err *err);
+
+/* Replaces it, and nothing of the guest that runs.  'base' is the version that
+ * the caller began with (NULL: any): when somebody else was faster this is
+ * LIBSPAWN_ERR_INVALID and nothing is written, so read it again.  The name is
+ * the guest's; a uuid that is not given stays as it is. */
+LIBSPAWN_EXPORT int
+libspawn_guest_update_config(struct libspawn_host *host, uint32_t domid,
+                             const struct libspawn_guest_config *config,
+                             const char *base, struct libspawn_err *err);
 
 /* The same as the stock toolstack writes it, also of a guest that it made;
  * free with free(3). */

@@ -305,6 +305,19 @@ libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
     }
 }
 
+/* It is simply killed, and reaped: the caller's program need not know of it. */
+void
+libspawn__ctx_end_watcher(struct libspawn_ctx *ctx, pid_t pid)
+{
+    struct watcher *watcher = find_watcher_of(ctx, pid);
+
+    if (watcher) {
+        libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
+        libspawn__pidref_wait(&watcher->ref, -1, NULL);
+        reap_watcher(watcher);
+    }
+}
+
 /* ---- A spare one ------------------------------------------------------- */
 
 int
@@ -348,23 +361,12 @@ libspawn__ctx_take_spare(struct libspawn_ctx *ctx, const char *store_address,
     return fd;
 }
 
-/* It has no child yet, so it is simply killed, and reaped: the caller's
- * program need not know of it. */
 static void
 drop_spare(struct libspawn_ctx *ctx)
 {
-    struct watcher *watcher;
-
-    if (ctx->spare.fd < 0) {
-        return;
-    }
-    close(ctx->spare.fd);
-    ctx->spare.fd = -1;
-    watcher = find_watcher_of(ctx, ctx->spare.pid);
-    if (watcher) {
-        libspawn__pidref_signal(&watcher->ref, SIGKILL, NULL);
-        libspawn__pidref_wait(&watcher->ref, -1, NULL);
-        reap_watcher(watcher);
+    if (ctx->spare.fd >= 0) {
+        close(TAKE_FD(ctx->spare.fd));
+        libspawn__ctx_end_watcher(ctx, ctx->spare.pid);
     }
 }
 

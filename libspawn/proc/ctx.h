@@ -47,4 +47,7 @@ int libspawn__ctx_take_spare(struct libspawn_ctx *ctx,
 /* Ends a watcher that hangs; what it watched is the caller's to end. */
 void libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid);
 
+/* Ends and reaps one that has no child, and so ends at once. */
+void libspawn__ctx_end_watcher(struct libspawn_ctx *ctx, pid_t pid);
+
 #endif

@@ -26,6 +26,11 @@
  *       UPGRADE + program   ----->                  from the caller, too
  *                           <-----  UPGRADED        by the new program
  *                           <-----  ENDED + tail
+ *
+ * Another role (proc/lock_wait.c), in place of all this:
+ *
+ *       AWAIT_LOCK + file   ----->
+ *                           <-----  the end: it has the lock, or died
  */
 #ifndef LIBSPAWN_PROC_PROTOCOL_H
 #define LIBSPAWN_PROC_PROTOCOL_H
@@ -33,7 +38,7 @@
 #include <stdint.h>
 
 enum {
-    LIBSPAWN__WATCHER_VERSION = 2,
+    LIBSPAWN__WATCHER_VERSION = 3,
     LIBSPAWN__WATCHER_FD = 3
 };
 
@@ -51,6 +56,7 @@ enum libspawn__watcher_type {
     LIBSPAWN__WATCHER_STOP,
     LIBSPAWN__WATCHER_ATTACH,
     LIBSPAWN__WATCHER_UPGRADE,
+    LIBSPAWN__WATCHER_AWAIT_LOCK, /* in place of PLAN */
     /* from the watcher */
     LIBSPAWN__WATCHER_HELD = 16,
     LIBSPAWN__WATCHER_STARTED,

@@ -259,6 +259,8 @@ TEST_TIMEOUT(kill_at_any_system_call_with_qemu__next_xl_cleans_up, 120)
 
 /* ---- While another xl has the lock ------------------------------------- */
 
+#define WAITING "xl: waiting for the host lock, held by pid "
+
 /* A process that has the host lock and was stopped. */
 static pid_t
 stop_holder(void)
@@ -268,11 +270,15 @@ stop_holder(void)
 
     xl_write_model_config("'--never-ready'");
     mkdir("state", 0700);
+    mkdir("state/locks", 0700);
     pid = fork();
     if (!pid) {
-        int fd;
+        struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
 
-        if (!libspawn__lock_take("state/lock", &fd, NULL)) {
+        if (!libspawn__lock_try(
+                &(struct libspawn__lock_request){ .path = "state/locks/host",
+                                                  .name = "it" },
+                &lock, NULL)) {
             raise(SIGSTOP);
         }
         _exit(0);
@@ -320,7 +326,7 @@ TEST_TIMEOUT(interrupt_while_the_lock_is_taken__is_heard_and_undoes_all,
         struct xl_process create = xl_start("-v", "create", XL_CONFIG);
         int64_t began;
 
-        ck_assert(xl_await_words(&create, "xl: waiting for another xl\n"));
+        ck_assert(xl_await_words(&create, WAITING));
         began = libspawn__clock_now_ms();
         kill(create.pid, numbers[i]);
         ck_assert_int_eq(xl_wait(&create), 128 + numbers[i]);
@@ -342,10 +348,10 @@ TEST_TIMEOUT(interrupt_while_others_traces_are_removed__is_heard, XL_TEST_S)
     holder = stop_holder();
     leave_intent();
     create = xl_start("-v", "create", XL_CONFIG);
-    ck_assert(xl_await_words(&create, "xl: waiting for another xl\n"));
+    ck_assert(xl_await_words(&create, WAITING));
     kill(create.pid, SIGINT);
     ck_assert_int_eq(xl_wait(&create), 128 + SIGINT);
-    assert_contains(create.text, "state/lock' was given up\n");
+    assert_contains(create.text, "the host lock was given up\n");
     end_holder(holder, SIGKILL);
 }
 
@@ -360,10 +366,10 @@ TEST_TIMEOUT(holder_of_the_lock_goes_on__so_does_who_waits, XL_TEST_S)
     leave_intent();
     list = xl_start_argv((const char *const[]){
         "/bin/sh", "-c", "exec \"$0\" -v list >list.out", xl_path(), NULL });
-    ck_assert(xl_await_words(&list, "xl: waiting for another xl\n"));
+    ck_assert(xl_await_words(&list, WAITING));
     end_holder(holder, SIGCONT);
     ck_assert_int_eq(xl_wait(&list), 0);
-    ck_assert_str_eq(list.text, "xl: waiting for another xl\n");
+    assert_contains(list.text, WAITING);
     xl_assert_nothing_left();
 }
 

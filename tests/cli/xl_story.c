@@ -157,7 +157,7 @@ xl_assert_error(const struct harness_output *output, int status,
 }
 
 /* What an empty state directory holds, with what is known of device models;
- * besides, logs, and what the store keeps for itself, which its next user
+ * besides, logs, lock files, and what the store keeps for itself, which its next user
  * clears away. */
 static const char *const allowed[] = {
     "",
@@ -166,7 +166,7 @@ static const char *const allowed[] = {
     "/cache/device-models.new",
     "/events",
     "/guests",
-    "/lock",
+    "/locks",
     "/log",
     "/store",
     "/store/.store",
@@ -192,6 +192,7 @@ check_left(const char *path, const struct stat *st, int type, struct FTW *ftw)
     (void)type;
     (void)ftw;
     if (libspawn__str_has_prefix(name, "/log/") ||
+        libspawn__str_has_prefix(name, "/locks/") ||
         libspawn__str_has_prefix(name, "/store/.store/")) {
         return 0;
     }

@@ -225,10 +225,14 @@ TEST(cache_of_the_longest_entries__is_read)
 TEST(cache_another_process_writes__nobody_waits)
 {
     struct libspawn__dm_identity id = make_program("qemu", "one");
-    AUTO_FD int lock = -1;
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
 
     ck_assert_int_eq(mkdir("cache", 0700), 0);
-    assert_ok(libspawn__lock_try(CACHE ".new", &lock, NULL), NULL);
+    assert_ok(libspawn__lock_try(
+                  &(struct libspawn__lock_request){ .path = CACHE ".new",
+                                                    .name = "the cache" },
+                  &lock, NULL),
+              NULL);
     assert_code(libspawn__probe_cache_store(".", &id, &everything, 0, NULL),
                 LIBSPAWN_ERR_BUSY);
 }

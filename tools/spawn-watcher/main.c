@@ -189,6 +189,11 @@ receive_plan(struct watcher *w, struct libspawn_err *err)
         return libspawn__fail(err, LIBSPAWN_ERR_GONE,
                               "there was nothing to start");
     }
+    if (n >= (ssize_t)offsetof(struct libspawn__watcher_message, tail) &&
+        message.version == LIBSPAWN__WATCHER_VERSION &&
+        message.type == LIBSPAWN__WATCHER_AWAIT_LOCK && n_fds == 1) {
+        watcher_await_lock(w->caller_fd, fds[0]);
+    }
     if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
         message.version != LIBSPAWN__WATCHER_VERSION ||
         message.type != LIBSPAWN__WATCHER_PLAN || !n_fds) {

@@ -5,6 +5,7 @@
  *   start.c   plan, held child, record, exec, conditions of readiness
  *   attach.c  those who come later, to a child that was released
  *   end.c     signals, reaping, descendants, the last word
+ *   lock.c    another role: waiting for a lock
  *   oom.c     whether the kernel killed the child to free memory
  *   upgrade.c becoming another program meanwhile
  *
@@ -138,6 +139,10 @@ size_t watcher_list_clients(const struct watcher *w, int32_t *fds, size_t max);
 
 /* upgrade.c: becomes the program, or tells at 'asker_fd' why not. */
 void watcher_upgrade(struct watcher *w, int program_fd, int asker_fd);
+
+/* lock.c: ends as soon as the open file 'fd', which the caller at the other
+ * end of 'socket' has too, has its lock, or that caller is gone. */
+_Noreturn void watcher_await_lock(int socket, int fd);
 
 /* Goes on in place of another program, whose state is in 'state_fd'; 'is_back'
  * after one that could not. */

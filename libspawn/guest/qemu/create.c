@@ -8,7 +8,6 @@
 #include "base/fd.h"
 #include "dm/vnc.h"
 #include "guest/confine.h"
-#include "guest/host.h"
 #include "guest/qemu/qemu.h"
 #include "store/paths.h"
 #include "wire/stream.h"
@@ -55,13 +54,13 @@ static int
 choose_domid(struct libspawn_create *create, struct libspawn_err *err)
 {
     struct libspawn_host *host = create->host;
-    AUTO_FD int lock = -1;
     uint32_t domid = 0;
-    int rc = libspawn__host_lock(host, &lock, err);
+    int rc;
 
-    if (!rc) {
-        rc = read_next_domid(host, &domid, err);
+    if (create->host_lock.fd < 0) {
+        return LIBSPAWN__STEP_LOCK_HOST;
     }
+    rc = read_next_domid(host, &domid, err);
     if (!rc) {
         rc = libspawn__store_printf(host->store, NULL,
                                     LIBSPAWN__PATH_NEXT_DOMID, err, "%u",

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "dm/end.h"
 #include "guest/confine.h"
+#include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/libxl_json.h"
 #include "guest/monitor.h"
@@ -181,6 +182,22 @@ has_powered_off(struct libspawn_host *host, uint32_t domid)
            record.wait_status == 0;
 }
 
+/* Whoever has its lock, or created it and is still at it, will see for
+ * himself. */
+static int
+remove_powered_off(struct libspawn_host *host, uint32_t domid,
+                   struct libspawn_err *err)
+{
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    int rc = libspawn__host_try_guest(host, domid, &lock, err);
+
+    if (!rc && has_powered_off(host, domid)) {
+        rc = destroy(host, domid, err);
+    }
+    libspawn__host_unlock(host, &lock);
+    return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;
+}
+
 static int
 sweep(struct libspawn_host *host, struct libspawn_err *err)
 {
@@ -199,9 +216,7 @@ sweep(struct libspawn_host *host, struct libspawn_err *err)
                                   NULL) &&
             has_powered_off(host, (uint32_t)domid) &&
             !is_supervised(host, (uint32_t)domid)) {
-            rc = destroy(host, (uint32_t)domid, err);
-            /* Its creator is still at it, and will see for itself. */
-            rc = rc == LIBSPAWN_ERR_BUSY ? 0 : rc;
+            rc = remove_powered_off(host, (uint32_t)domid, err);
         }
     }
     return rc;

@@ -11,6 +11,7 @@
 #include "base/pidref.h"
 #include "dm/dm.h"
 #include "guest/create.h"
+#include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/monitor.h"
 #include "guest/xen/console.h"
@@ -303,6 +304,21 @@ is_done(struct libspawn_host *host, const xc_domaininfo_t *domain)
     return !is_kept;
 }
 
+/* Whoever has its lock will see for himself. */
+static int
+remove_done(struct libspawn_host *host, const xc_domaininfo_t *domain,
+            struct libspawn_err *err)
+{
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    int rc = libspawn__host_try_guest(host, domain->domain, &lock, err);
+
+    if (!rc) {
+        rc = destroy(host, domain->domain, err);
+    }
+    libspawn__host_unlock(host, &lock);
+    return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;
+}
+
 static int
 sweep(struct libspawn_host *host, struct libspawn_err *err)
 {
@@ -313,7 +329,7 @@ sweep(struct libspawn_host *host, struct libspawn_err *err)
 
     for (i = 0; !rc && i < n; i++) {
         if (is_done(host, &domains[i])) {
-            rc = destroy(host, domains[i].domain, err);
+            rc = remove_done(host, &domains[i], err);
         }
     }
     return rc;

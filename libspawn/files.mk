@@ -78,6 +78,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/monitor.c \
   libspawn/guest/names.c \
   libspawn/guest/ops.c \
+  libspawn/guest/next_config.c \
   libspawn/guest/plugin.c \
   libspawn/guest/qemu/args.c \
   libspawn/guest/qemu/create.c \

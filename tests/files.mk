@@ -23,6 +23,7 @@ UNIT_TESTS := \
   test_guest_wait \
   test_intent \
   test_json \
+  test_lock \
   test_log \
   test_loop \
   test_paths \
@@ -71,6 +72,8 @@ EXTRA_SOURCES_test_cfg_keys = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_cfg_load = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_cfg_stock = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_cfg_memory = $(XL_CFG_SOURCES)
+EXTRA_SOURCES_test_lock := tests/flow/lock_story.c
+EXTRA_SOURCES_test_lock_wait := tests/flow/lock_story.c
 EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_rpc_client := tests/unit/rpc_scene.c
@@ -91,6 +94,7 @@ EXTRA_LIBS_test_wire_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--
 # Whole operations, against QEMU and fakes.
 FLOW_TESTS := \
   test_guest_image \
+  test_lock_wait \
   test_probe \
   test_qmp_qemu \
   test_reap \
@@ -152,12 +156,14 @@ EXTRA_SOURCES_test_sweep_recycle += tests/flow/recycle.c
 # Runs of the programs, as a user would.
 CLI_TESTS := \
   test_xl_config \
+  test_xl_config_update \
   test_xl_failures \
   test_xl_files \
   test_xl_interrupted \
   test_xl_json \
   test_xl_life \
   test_xl_list \
+  test_xl_lock \
   test_xl_restrict \
   test_xl_sandbox \
   test_xl_state \
@@ -166,6 +172,7 @@ CLI_TESTS := \
 $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
+EXTRA_SOURCES_test_xl_lock += tests/flow/lock_story.c
 EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c
 
 # What needs a real Xen host; skipped elsewhere (make check-xen).

@@ -15,6 +15,7 @@ PROGRAMS += $(BUILD)/bin/xl
 SOURCES_xl := \
   $(XL_CFG_SOURCES) \
   xl/common.c \
+  xl/config_update.c \
   xl/console.c \
   xl/create.c \
   xl/create_here.c \
@@ -22,6 +23,7 @@ SOURCES_xl := \
   xl/create_supervised.c \
   xl/events.c \
   xl/list.c \
+  xl/lock.c \
   xl/main.c \
   xl/paths.c \
   xl/shutdown.c \

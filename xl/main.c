@@ -2,6 +2,7 @@
  * xl: creates guests and looks after them.  Options before the subcommand
  * hold for every one.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +56,19 @@ const struct xl__command xl__commands[] = {
       xl__domid_run },
     { "domname", "DOMID", "Print the name of a guest.", NULL,
       xl__domname_run },
+    { "config-update", "[OPTIONS] GUEST CONFIG [KEY=VALUE]...",
+      "Replace the configuration of a guest's next start.",
+      "      --base=VERSION    only if it still is this one\n"
+      "  -f, --defconfig=FILE  the configuration file, as an option\n"
+      "  -q, --quiet           no warnings\n",
+      xl__config_update_run },
+    { "config-version", "GUEST", "Print the version of that configuration.",
+      NULL, xl__config_version_run },
+    { "lock", "[-n | -w SECONDS] host|GUEST -- COMMAND [ARGUMENT]...",
+      "Run a command under a lock of xl.",
+      "  -n, --nonblock        fail at once if somebody has it\n"
+      "  -w, --wait=SECONDS    how long to wait for it; default for ever\n",
+      xl__lock_run },
     { "screenshot", "GUEST FILE.png", "Save the picture on its screen.", NULL,
       xl__screenshot_run },
     { "vncviewer", "GUEST", "Start a VNC viewer on its display.", NULL,
@@ -74,7 +88,7 @@ print_help(FILE *out)
     fputs("usage: xl [-v] [--state-dir=DIRECTORY] COMMAND [ARGUMENT]...\n\n",
           out);
     for (command = xl__commands; command->name; command++) {
-        fprintf(out, "  %-11s %s\n", command->name, command->summary);
+        fprintf(out, "  %-14s %s\n", command->name, command->summary);
     }
     fputs("\n`xl help COMMAND` tells more; see also xl(1).\n", out);
 }
@@ -126,6 +140,7 @@ has_json_option(int argc, char *argv[])
 static int
 run_command(struct xl *xl, int argc, char *argv[])
 {
+    static char name[32];
     int status;
 
     xl->command = find_command(argv[0]);
@@ -136,6 +151,9 @@ run_command(struct xl *xl, int argc, char *argv[])
         return XL__EXIT_USAGE;
     }
     xl->as_json = has_json_option(argc, argv);
+    /* As which others see us in the locks that we hold. */
+    snprintf(name, sizeof name, "xl %s", xl->command->name);
+    program_invocation_short_name = name;
     optind = 0; /* glibc: start anew, with another argument vector */
     status = xl->command->run(xl, argc, argv);
     libspawn_host_close(xl->host);

@@ -39,6 +39,7 @@ static const struct {
     [LIBSPAWN__PATH_LIBXL_DEVICE] = { LIBXL, "/device" },
     [LIBSPAWN__PATH_LIBXL_LIBSPAWN] = { LIBXL, "/libspawn" },
     [LIBSPAWN__PATH_RECORD] = { LIBXL, "/libspawn/dm" },
+    [LIBSPAWN__PATH_CONFIG_VERSION] = { LIBXL, "/libspawn/config-version" },
 };
 
 char *

@@ -44,7 +44,8 @@ enum libspawn__path {
     LIBSPAWN__PATH_LIBXL_DM_VERSION, /* dm-version: qemu_xen */
     LIBSPAWN__PATH_LIBXL_DEVICE,     /* device: dom0's copy of the devices */
     LIBSPAWN__PATH_LIBXL_LIBSPAWN,   /* libspawn: what follows */
-    LIBSPAWN__PATH_RECORD            /* libspawn/dm: see proc/record.h */
+    LIBSPAWN__PATH_RECORD,           /* libspawn/dm: see proc/record.h */
+    LIBSPAWN__PATH_CONFIG_VERSION    /* libspawn/config-version */
 };
 
 char *libspawn__path_new(enum libspawn__path path, unsigned int domid);

@@ -58,6 +58,8 @@ int xl__create_here(struct xl__creation *creation);
 void xl__creation_show_step(struct xl__creation *creation, const char *step);
 void xl__creation_show_warning(struct xl__creation *creation,
                                const char *sentence);
+void xl__creation_show_waiting(struct xl__creation *creation,
+                               const char *sentence);
 void xl__creation_succeed(struct xl__creation *creation, uint32_t domid);
 int xl__creation_fail(struct xl__creation *creation,
                       const struct xl__creation_failure *failure);

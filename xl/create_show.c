@@ -47,6 +47,17 @@ xl__creation_show_warning(struct xl__creation *creation, const char *sentence)
     }
 }
 
+/* Once, however many waits there are. */
+void
+xl__creation_show_waiting(struct xl__creation *creation, const char *sentence)
+{
+    if (!creation->xl->is_quiet && !creation->xl->has_said_waiting) {
+        clear_progress(creation);
+        fprintf(stderr, "xl: %s\n", sentence);
+        creation->xl->has_said_waiting = true;
+    }
+}
+
 /* ---- Result ------------------------------------------------------------ */
 
 /* Once: what comes behind it, such as a console that fails, is text only. */

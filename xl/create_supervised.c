@@ -90,6 +90,7 @@ on_said(void *user, const char *text, int fd)
 {
     struct xl__creation *creation = user;
     AUTO_JSON struct libspawn__json *said = NULL;
+    const char *waiting;
     const char *warning;
 
     if (libspawn__json_parse(text, strlen(text), LIBSPAWN__DAEMON_TEXT_MAX,
@@ -99,6 +100,10 @@ on_said(void *user, const char *text, int fd)
     warning = libspawn__json_string(libspawn__json_member(said, "warning"));
     if (warning) {
         xl__creation_show_warning(creation, warning);
+    }
+    waiting = libspawn__json_string(libspawn__json_member(said, "waiting"));
+    if (waiting) {
+        xl__creation_show_waiting(creation, waiting);
     }
     if (libspawn__json_member(said, "console") && fd >= 0 &&
         creation->console_fd < 0) {

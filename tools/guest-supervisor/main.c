@@ -46,7 +46,6 @@ struct run {
     bool is_paused;
     bool has_console; /* its descriptor is to be handed over */
     bool has_starter; /* somebody waits for our verdict */
-    bool is_said; /* that we wait for others */
 
     int signal_fd;
     struct libspawn__io signal_io;
@@ -192,18 +191,17 @@ static const struct libspawn__supervisor_callbacks callbacks = {
 /* Where the loop does not turn meanwhile: whether it would have something to
  * hear, which is an order to leave. */
 static int
-on_waiting(void *user, int64_t waited_ms)
+on_waiting(void *user, int64_t waited_ms, const char *sentence)
 {
-    enum { PATIENCE_MS = 1000 };
     struct run *run = user;
     struct pollfd fds[] = {
         { .fd = run->daemon.fd, .events = POLLIN },
         { .fd = run->signal_fd, .events = POLLIN },
     };
 
-    if (waited_ms >= PATIENCE_MS && !run->is_said) {
-        libspawn__daemon_set_stage(&run->daemon, "waiting for another xl");
-        run->is_said = true;
+    (void)waited_ms;
+    if (sentence) {
+        say(run, "waiting", sentence);
     }
     return poll(fds, ARRAY_SIZE(fds), 0) > 0;
 }
@@ -216,6 +214,8 @@ open_host(struct run *run, struct libspawn_err *err)
         .next_guest = run->is_adopting ? NULL : run->config.name,
         .waiting = on_waiting,
         .waiting_user = run,
+        .warning = on_warned,
+        .warning_user = run,
     };
 
     return libspawn_host_open(run->ctx, &options, &run->host, err);

@@ -24,7 +24,7 @@ struct request {
 struct outcome {
     struct libspawn__guest_wait wait;
     struct libspawn_err err; /* code 0: none */
-    pid_t model_pid;         /* of its device model; 0: none */
+    struct libspawn__identity model; /* its device model; pid 0: none */
     bool is_done;
 };
 
@@ -76,9 +76,14 @@ static int
 settle(struct xl *xl, const char *name, const struct outcome *outcome,
        struct libspawn_err *err)
 {
-    return outcome->model_pid && name
+    AUTO_PIDREF struct libspawn__pidref model = LIBSPAWN__PIDREF_INIT;
+
+    /* One that is kept when it is off keeps its device model, too. */
+    return name && outcome->model.pid &&
+                   libspawn__pidref_open(&outcome->model, &model, NULL) ==
+                       LIBSPAWN_ERR_GONE
                ? libspawn__supervised_settle(xl->host, name,
-                                             outcome->model_pid, err)
+                                             outcome->model.pid, err)
                : 0;
 }
 
@@ -96,7 +101,7 @@ wait_until_off(struct xl *xl, uint32_t domid, uint64_t timeout_s)
                                     &err);
     if (!rc) {
         xl__say_progress(xl, "waiting for the guest to power off");
-        outcome.model_pid = outcome.wait.model.id.pid;
+        outcome.model = outcome.wait.model.id;
         rc = run_loop(xl, &outcome, timeout_s, &err);
         libspawn__guest_wait_abort(&outcome.wait);
     }

@@ -79,6 +79,9 @@ reserve_name(struct libspawn_create *create, struct libspawn_err *err)
     if (create->host_lock.fd < 0) {
         return LIBSPAWN__STEP_LOCK_HOST;
     }
+    if (create->replaced) {
+        return write_intent(create, err); /* before the name could be free */
+    }
     rc = libspawn__name_check_free(create->host, create->config->name, err);
     if (!rc) {
         rc = check_uuid_free(create, err);
@@ -131,8 +134,20 @@ hand_over(struct libspawn_create *create, struct libspawn_err *err)
     return rc;
 }
 
+/* Its name and its uuid are reserved by now: there is no moment in which
+ * somebody else could take them. */
+static int
+remove_former(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return create->replaced
+               ? create->host->hypervisor->destroy(create->host,
+                                                   create->replaced, err)
+               : 0;
+}
+
 static const struct libspawn__step first_steps[] = {
     { "reserving the name", reserve_name, unreserve_name },
+    { "removing the former guest", remove_former, NULL },
     { NULL, NULL, NULL },
 };
 
@@ -180,7 +195,9 @@ note_end(struct libspawn_create *create)
         .guest = create->config->name,
         .domid = create->has_domid ? create->domid : 0,
         .uuid = create->uuid,
-        .kind = LIBSPAWN_GUEST_EVENT_CREATED,
+        .kind = create->is_again || create->replaced
+                    ? LIBSPAWN_GUEST_EVENT_RESTARTED
+                    : LIBSPAWN_GUEST_EVENT_CREATED,
     };
 
     if (err->code) {
@@ -515,20 +532,18 @@ libspawn__guest_start_again(struct libspawn_host *host, uint32_t domid,
                             struct libspawn_err *err)
 {
     struct libspawn_create *create;
-    int rc;
+    int rc = new_create(host, config, options, done, user, &create, err);
 
-    if (!host->hypervisor->steps_again) {
-        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
-                              "a guest of this hypervisor cannot get a new "
-                              "device model");
-    }
-    rc = new_create(host, config, options, done, user, &create, err);
     if (rc) {
         return rc;
     }
-    create->is_again = true;
-    create->domid = domid;
-    create->has_domid = true;
+    if (host->hypervisor->steps_again) {
+        create->is_again = true;
+        create->domid = domid;
+        create->has_domid = true;
+    } else {
+        create->replaced = domid;
+    }
     snprintf(create->uuid, sizeof create->uuid, "%s", uuid);
     libspawn__task_post(&create->task);
     *create_r = create;

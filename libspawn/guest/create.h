@@ -48,6 +48,7 @@ struct libspawn_create {
     uint32_t domid; /* valid once has_domid */
     bool has_domid;
     bool is_again; /* the guest exists: only its device model is started */
+    uint32_t replaced; /* the guest whose place it takes; 0: none */
     struct libspawn__dm *dm;              /* NULL: not started, or undone */
     struct libspawn__restrict restricted; /* see guest/confine.h */
     void *impl;                           /* the hypervisor's own */
@@ -70,9 +71,10 @@ struct libspawn_create {
     struct libspawn_err err; /* the first error */
 };
 
-/* Starts the device model of guest 'domid' again, which has ended.  The guest
- * keeps its number, its name and what is stored of it, also when this fails.
- * LIBSPAWN_ERR_UNSUPPORTED where only a new guest can take its place. */
+/* Starts guest 'domid' again, which has ended or lost its device model.  Where
+ * QEMU is the guest, that keeps its number and what is stored of it, also when
+ * this fails.  Else a new one takes its place, name and uuid, and when this
+ * fails there is none any more. */
 int libspawn__guest_start_again(struct libspawn_host *host, uint32_t domid,
                                 const char *uuid,
                                 const struct libspawn_guest_config *config,

@@ -301,6 +301,19 @@ libspawn__event_append(struct libspawn_host *host,
 
 /* ---- About a guest that exists ----------------------------------------- */
 
+/* What an interrupted destruction has left has lost its name already. */
+static void
+read_stored_name(struct libspawn_host *host, uint32_t domid, char **name_r)
+{
+    struct libspawn_guest_config config;
+
+    libspawn_guest_config_init(&config);
+    if (!libspawn_guest_get_config(host, domid, &config, NULL)) {
+        *name_r = TAKE_PTR(config.name);
+    }
+    libspawn_guest_config_dispose(&config);
+}
+
 void
 libspawn__event_subject_read(struct libspawn_host *host, uint32_t domid,
                              struct libspawn__event_subject *subject_r)
@@ -309,7 +322,9 @@ libspawn__event_subject_read(struct libspawn_host *host, uint32_t domid,
     AUTO_FREE char *vm = NULL;
 
     *subject_r = (struct libspawn__event_subject){ .domid = domid };
-    libspawn_guest_get_name(host, domid, &subject_r->name, NULL);
+    if (libspawn_guest_get_name(host, domid, &subject_r->name, NULL)) {
+        read_stored_name(host, domid, &subject_r->name);
+    }
     if (path &&
         !libspawn__store_read(host->store, NULL, path, &vm, NULL, NULL) &&
         libspawn__str_has_prefix(vm, VM_PREFIX)) {

@@ -42,6 +42,16 @@ struct libspawn__step {
     int (*undo)(struct libspawn_create *create);
 };
 
+/* How a guest, or its device model, ended. */
+enum libspawn__guest_end {
+    LIBSPAWN__END_NONE, /* not yet */
+    LIBSPAWN__END_POWEROFF,
+    LIBSPAWN__END_REBOOT,
+    LIBSPAWN__END_CRASH,
+    LIBSPAWN__END_WATCHDOG,
+    LIBSPAWN__END_MODEL /* the device model, without the guest's wish */
+};
+
 struct libspawn__hypervisor {
     const char *name;
     const char *version; /* LIBSPAWN_VERSION of a plugin: must be ours */
@@ -56,7 +66,7 @@ struct libspawn__hypervisor {
     const struct libspawn__step *steps;
 
     /* Those that start the device model of a guest again, which has ended;
-     * NULL where a guest cannot go on without the old one. */
+     * NULL where only another guest can take its place. */
     const struct libspawn__step *steps_again;
 
     /* Lets the virtual processors run, which the hypervisor holds; NULL where
@@ -92,6 +102,12 @@ struct libspawn__hypervisor {
     int (*open_console)(struct libspawn_host *host, uint32_t domid,
                         const char *kind, unsigned int number, int *fd_r,
                         struct libspawn_err *err);
+
+    /* How the guest ended, where the hypervisor knows (END_NONE: it has not);
+     * NULL where only its device model does. */
+    int (*find_end)(struct libspawn_host *host, uint32_t domid,
+                    enum libspawn__guest_end *end_r,
+                    struct libspawn_err *err);
 
     /* Where the configuration is stored, as JSON of our own kind. */
     int (*find_config)(struct libspawn_host *host, uint32_t domid,

@@ -80,6 +80,15 @@ libspawn__supervised_is(const struct libspawn_host *host, const char *name)
     return path && !libspawn__pidfile_owner(path, &pid, NULL);
 }
 
+bool
+libspawn__supervised_is_domain(struct libspawn_host *host, uint32_t domid)
+{
+    AUTO_FREE char *name = NULL;
+
+    return !libspawn_guest_get_name(host, domid, &name, NULL) &&
+           libspawn__supervised_is(host, name);
+}
+
 /* ---- Asking ------------------------------------------------------------ */
 
 int

@@ -29,6 +29,11 @@ int libspawn__supervised_find(const struct libspawn_host *host,
 bool libspawn__supervised_is(const struct libspawn_host *host,
                              const char *name);
 
+/* The same by number: what follows the guest's end is then not for others to
+ * decide. */
+bool libspawn__supervised_is_domain(struct libspawn_host *host,
+                                    uint32_t domid);
+
 /* Calls a method of its control socket; '*result_r' (NULL: not wanted) is
  * freed with libspawn__json_free.  LIBSPAWN_ERR_NOT_FOUND: no supervisor. */
 int libspawn__supervised_call(const struct libspawn_host *host,

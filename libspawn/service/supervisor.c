@@ -163,7 +163,7 @@ enter_starting(struct libspawn__supervisor *s)
     if (!s->is_again) {
         return;
     }
-    if (s->dm && !s->is_dm_ended) {
+    if (s->dm && !s->is_dm_ended && s->end == LIBSPAWN__END_NONE) {
         libspawn__supervisor_connect(s);
         return;
     }
@@ -344,6 +344,9 @@ libspawn__supervisor_new(
     if (!rc) {
         rc = libspawn__supervisor_listen(s, err);
     }
+    if (!rc) {
+        rc = libspawn__supervisor_watch_domain(s, err);
+    }
     if (rc) {
         libspawn__supervisor_free(s);
         return rc;
@@ -363,6 +366,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn__task_cancel(&s->task);
     libspawn__timer_cancel(&s->timer);
     libspawn__timer_cancel(&s->settle_timer);
+    libspawn__store_watch_remove(&s->release);
     libspawn__supervisor_drop_settling(s);
     libspawn__rpc_server_free(s->control);
     if (s->control_path) {

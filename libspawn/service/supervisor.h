@@ -5,7 +5,7 @@
  *
  *   supervisor.c          its life: the states of service/states.h, and what
  *                         is done on entering each
- *   supervisor_model.c    what the device model says, and its end
+ *   supervisor_model.c    what device model and hypervisor say, their ends
  *   supervisor_policy.c   what follows an end
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
  *
@@ -23,16 +23,6 @@
 #include "service/admission.h"
 #include "service/states.h"
 #include "wire/rpc_server.h"
-
-/* How a guest, or its device model, ended. */
-enum libspawn__guest_end {
-    LIBSPAWN__END_NONE, /* not yet */
-    LIBSPAWN__END_POWEROFF,
-    LIBSPAWN__END_REBOOT,
-    LIBSPAWN__END_CRASH,
-    LIBSPAWN__END_WATCHDOG,
-    LIBSPAWN__END_MODEL /* the device model, without the guest's wish */
-};
 
 struct libspawn__supervisor_callbacks {
     /* During the creation; each may be NULL. */
@@ -77,6 +67,7 @@ struct libspawn__supervisor {
     struct libspawn__dm *dm; /* NULL: none */
     bool is_dm_ended;
     struct libspawn__timer settle_timer; /* its last words may still come */
+    struct libspawn__store_watch release; /* what the hypervisor tells */
     struct libspawn__admission admission;
     enum libspawn__guest_end end;
     char *end_text; /* the same as a sentence; NULL: none yet */
@@ -123,6 +114,10 @@ void libspawn__supervisor_take_dm(struct libspawn__supervisor *supervisor,
                                   struct libspawn__dm *dm);
 int libspawn__supervisor_adopt_dm(struct libspawn__supervisor *supervisor,
                                   struct libspawn_err *err);
+/* Of ends that only the hypervisor knows; without effect where it knows
+ * none. */
+int libspawn__supervisor_watch_domain(struct libspawn__supervisor *supervisor,
+                                      struct libspawn_err *err);
 void libspawn__supervisor_connect(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_probe(struct libspawn__supervisor *supervisor);
 libspawn__timer_fn libspawn__supervisor_on_settled;

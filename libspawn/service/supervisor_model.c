@@ -194,6 +194,41 @@ static const struct libspawn__dm_listener listener = {
     .ended = on_ended,
 };
 
+/* ---- The hypervisor ---------------------------------------------------- */
+
+/* Some domain has shut down, or is gone. */
+static void
+on_release(struct libspawn__store_watch *watch, const char *path)
+{
+    struct libspawn__supervisor *s =
+        CONTAINER_OF(watch, struct libspawn__supervisor, release);
+    enum libspawn__guest_end end = LIBSPAWN__END_NONE;
+    int rc;
+
+    if (!path || s->create) {
+        return;
+    }
+    rc = s->host->hypervisor->find_end(s->host, s->domid, &end, NULL);
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_GONE);
+    } else if (!rc && end != LIBSPAWN__END_NONE &&
+               s->end == LIBSPAWN__END_NONE) {
+        s->end = end;
+        libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
+    }
+}
+
+int
+libspawn__supervisor_watch_domain(struct libspawn__supervisor *s,
+                                  struct libspawn_err *err)
+{
+    return s->host->hypervisor->find_end
+               ? libspawn__store_watch_add(s->host->store, s->host->ctx->loop,
+                                           &s->release, "@releaseDomain",
+                                           on_release, err)
+               : 0;
+}
+
 /* ---- Taking it over ---------------------------------------------------- */
 
 void

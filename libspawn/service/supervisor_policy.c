@@ -97,7 +97,9 @@ libspawn__supervisor_decide(struct libspawn__supervisor *s)
     int64_t pause =
         libspawn__admission_lose(&s->admission, libspawn__clock_now_ms());
 
-    if (s->dm && !s->is_dm_ended) {
+    bool is_off = s->host->hypervisor->find_end && s->end;
+
+    if (s->dm && !s->is_dm_ended && !is_off) {
         s->pause = pause; /* it lives, and may serve us again */
         libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
     } else {

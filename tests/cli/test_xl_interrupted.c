@@ -174,7 +174,9 @@ destroy_if_listed(void)
         return false;
     }
     destroy = xl_run("destroy", XL_GUEST);
-    xl_assert_ok(&destroy);
+    if (!strstr(destroy.err, "there is no guest")) {
+        xl_assert_ok(&destroy);
+    } /* else its supervisor was quicker */
     return true;
 }
 

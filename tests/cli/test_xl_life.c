@@ -477,6 +477,15 @@ kill_identity(const struct libspawn__identity *id)
     assert_ok(libspawn__pidref_wait(&ref, XL_WAIT_MS, &err), &err);
 }
 
+static bool
+is_gone(void *user)
+{
+    const struct libspawn__identity *id = user;
+
+    waitpid(id->pid, NULL, WNOHANG); /* it may have been left to us */
+    return kill(id->pid, 0) < 0;
+}
+
 /* Covers X6. */
 TEST_TIMEOUT(model_is_killed_later__list_tells_how_and_destroy_works,
              XL_TEST_S)
@@ -490,7 +499,7 @@ TEST_TIMEOUT(model_is_killed_later__list_tells_how_and_destroy_works,
     create();
     record = read_record();
     kill_identity(&record.child);
-    ck_assert(harness_wait_children(XL_WAIT_MS)); /* its watcher, too */
+    ck_assert(harness_wait_until(is_gone, &record.watcher, XL_WAIT_MS));
     list = xl_run("list");
     xl_assert_ok(&list);
     assert_contains(list.out, "was killed by SIGKILL (Killed)");
@@ -513,7 +522,7 @@ TEST_TIMEOUT(model_is_gone_and_its_pid_is_another__destroy_harms_nobody,
     record = read_record();
     kill_identity(&record.watcher); /* so that no end is recorded */
     kill_identity(&record.child);
-    ck_assert(harness_wait_children(XL_WAIT_MS));
+    ck_assert(harness_wait_until(is_gone, &record.child, XL_WAIT_MS));
     if (fork_with_pid(record.child.pid) < 0) {
         destroy();
         TEST_SKIP("cannot choose the number of a process");

@@ -158,16 +158,6 @@ destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
     return rc ? rc : libspawn__qemu_remove(host, domid, uuid, err);
 }
 
-/* What follows its end is not ours to decide. */
-static bool
-is_supervised(struct libspawn_host *host, uint32_t domid)
-{
-    AUTO_FREE char *name = NULL;
-
-    return !libspawn_guest_get_name(host, domid, &name, NULL) &&
-           libspawn__supervised_is(host, name);
-}
-
 /* A guest that powered off takes its device model with it, which then exits
  * with status 0 (on_poweroff = "preserve" keeps it running, see args.c).
  * One that ended in any other way stays, for somebody to look at. */
@@ -215,7 +205,7 @@ sweep(struct libspawn_host *host, struct libspawn_err *err)
         if (!libspawn__str_to_u64(domids.items[i], 1, UINT32_MAX - 1, &domid,
                                   NULL) &&
             has_powered_off(host, (uint32_t)domid) &&
-            !is_supervised(host, (uint32_t)domid)) {
+            !libspawn__supervised_is_domain(host, (uint32_t)domid)) {
             rc = remove_powered_off(host, (uint32_t)domid, err);
         }
     }

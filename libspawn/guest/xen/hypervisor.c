@@ -13,6 +13,7 @@
 #include "guest/create.h"
 #include "guest/host.h"
 #include "guest/intent.h"
+#include "guest/supervised.h"
 #include "guest/monitor.h"
 #include "guest/xen/console.h"
 #include "guest/xen/domain.h"
@@ -75,7 +76,8 @@ abandon(struct libspawn_host *host, const struct libspawn__intent *intent,
     return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* A creation that is under way is its creator's to end. */
+/* A creation that is under way is its creator's to end, and so is the guest
+ * whose place it takes. */
 static int
 check_not_being_created(struct libspawn_host *host, uint32_t domid,
                         struct libspawn_err *err)
@@ -88,7 +90,8 @@ check_not_being_created(struct libspawn_host *host, uint32_t domid,
         return 0; /* only nodes are left of it */
     }
     libspawn__xen_info_uuid(&info, uuid);
-    if (!libspawn__intent_read(host, uuid, &intent, NULL)) {
+    if (!libspawn__intent_read(host, uuid, &intent, NULL) &&
+        intent.owner.pid != getpid()) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                               "guest '%s' is being created by process %d",
                               intent.name, (int)intent.owner.pid);
@@ -328,11 +331,43 @@ sweep(struct libspawn_host *host, struct libspawn_err *err)
     int rc = libspawn__xen_info_fetch(host->impl, &domains, &n, err);
 
     for (i = 0; !rc && i < n; i++) {
-        if (is_done(host, &domains[i])) {
+        if (is_done(host, &domains[i]) &&
+            !libspawn__supervised_is_domain(host, domains[i].domain)) {
             rc = remove_done(host, &domains[i], err);
         }
     }
     return rc;
+}
+
+static int
+find_end(struct libspawn_host *host, uint32_t domid,
+         enum libspawn__guest_end *end_r, struct libspawn_err *err)
+{
+    static const enum libspawn__guest_end ends[] = {
+        [SHUTDOWN_poweroff] = LIBSPAWN__END_POWEROFF,
+        [SHUTDOWN_reboot] = LIBSPAWN__END_REBOOT,
+        [SHUTDOWN_suspend] = LIBSPAWN__END_NONE, /* for who saves it */
+        [SHUTDOWN_crash] = LIBSPAWN__END_CRASH,
+        [SHUTDOWN_watchdog] = LIBSPAWN__END_WATCHDOG,
+    };
+    xc_domaininfo_t info;
+    unsigned int reason;
+    int rc = libspawn__xen_info_get(host->impl, domid, &info, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (info.flags & XEN_DOMINF_dying) {
+        return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
+                              "domain %u is being destroyed",
+                              (unsigned int)domid);
+    }
+    reason = (info.flags >> XEN_DOMINF_shutdownshift) &
+             XEN_DOMINF_shutdownmask;
+    *end_r = !(info.flags & XEN_DOMINF_shutdown) ? LIBSPAWN__END_NONE
+             : reason < ARRAY_SIZE(ends)         ? ends[reason]
+                                                 : LIBSPAWN__END_CRASH;
+    return 0;
 }
 
 const struct libspawn__hypervisor libspawn__hypervisor_xen = {
@@ -350,6 +385,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_xen = {
     .unpause = unpause_guest,
     .shutdown = shut_down,
     .open_console = open_console,
+    .find_end = find_end,
     .find_config = find_config,
     .read_libxl_json = read_libxl_json,
     .qmp_path = qmp_path,

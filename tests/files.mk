@@ -157,6 +157,7 @@ EXTRA_SOURCES_test_sweep_recycle += tests/flow/recycle.c
 CLI_TESTS := \
   test_xl_config \
   test_xl_config_update \
+  test_xl_events \
   test_xl_failures \
   test_xl_files \
   test_xl_interrupted \

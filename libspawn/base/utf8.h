@@ -1,6 +1,6 @@
 /*
- * Is it UTF-8, and can it be shown?  Surrogates, overlong forms and numbers beyond U+10FFFF are
- * not.
+ * Is it UTF-8, and can it be shown?  Surrogates, overlong forms and numbers
+ * beyond U+10FFFF are not UTF-8.
  *
  * Knowledge: RFC 3629, section 4; the Unicode standard, table 3-7.
  */

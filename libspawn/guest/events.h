@@ -25,7 +25,7 @@ struct libspawn__event {
     const char *uuid;  /* NULL: not known */
     enum libspawn_guest_event_kind kind;
     const char *reason; /* one word for programs, or NULL */
-    const char *text;   /* a sentence for people, or NULL */
+    const char *text;   /* how it came about, for people, or NULL */
 };
 
 /* "device-model-died"; NULL for LIBSPAWN_GUEST_EVENT_OTHER and what is no

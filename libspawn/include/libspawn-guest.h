@@ -411,7 +411,7 @@ struct libspawn_guest_event {
     enum libspawn_guest_event_kind kind;
     const char *name;   /* of the kind: "device-model-died" */
     const char *reason; /* one word for programs, or NULL */
-    const char *text;   /* a sentence for people, or NULL */
+    const char *text;   /* how it came about, for people, or NULL */
     const char *json;   /* all of it, on one line */
 };
 

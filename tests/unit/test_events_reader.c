@@ -499,7 +499,7 @@ read_many(struct libspawn__events_reader *reader)
 
         ck_assert_uint_ge(event.domid, 1);
         ck_assert_uint_le(event.domid, N_WRITERS);
-        ck_assert_int_eq(atoi(event.text), next[event.domid]);
+        ck_assert_int_eq(strtol(event.text, NULL, 10), next[event.domid]);
         next[event.domid]++;
     }
     ck_assert_uint_eq(reader->n_skipped, 0);
@@ -585,7 +585,7 @@ TEST_TIMEOUT(reader_event_of_another_process__is_there_within_5_ms, 60)
 
         ck_assert_int_eq(write(fds[1], "x", 1), 1);
         event = await(&reader);
-        took[i] = now_us() - atoll(event.text);
+        took[i] = now_us() - strtoll(event.text, NULL, 10);
     }
     close(fds[1]);
     ck_assert(harness_wait_children(WAIT_MS));

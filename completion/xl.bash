@@ -70,7 +70,10 @@ _xl() {
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
         ;;
-    create:-f:* | create:--defconfig:*) _xl_offer_files "$current" ;;
+    create:-f:* | create:--defconfig:* | config-update:-f:* | \
+        config-update:--defconfig:*)
+        _xl_offer_files "$current"
+        ;;
     console:-t:* | console:--type:*)
         _xl_offer "$current" <<<$'serial\npv'
         ;;
@@ -81,12 +84,23 @@ _xl() {
         _xl_offer "$current" < <(_xl_commands "$program")
         ;;
     *:--timeout:* | *:--since:* | console:-n:* | console:--num:*) ;;
+    lock:-w:* | lock:--wait:* | config-update:--base:*) ;;
     *:-*)
         _xl_offer "$current" < <(_xl_options "$program" "$command")
         ;;
     create:*) _xl_offer_files "$current" ;;
     help:*) _xl_offer "$current" < <(_xl_commands "$program") ;;
-    screenshot:*)
+    lock:*)
+        if [ "$n_arguments" = 0 ]; then
+            _xl_offer "$current" < <(
+                echo host
+                _xl_guests "$program" "${where[@]}"
+            )
+        else
+            mapfile -t COMPREPLY < <(compgen -c -- "$current")
+        fi
+        ;;
+    screenshot:* | config-update:*)
         if [ "$n_arguments" = 0 ]; then
             _xl_offer "$current" < <(_xl_guests "$program" "${where[@]}")
         else

@@ -277,13 +277,13 @@ take_lock(struct libspawn_host *host,
           const struct libspawn__lock_request *request,
           struct libspawn__lock *lock_r, struct libspawn_err *err)
 {
-    const struct libspawn__lock_wait_options options = {
+    const struct libspawn__lock_patience patience = {
         .timeout_ms = -1,
         .waiting = host->waiting,
         .waiting_user = host->waiting_user,
     };
 
-    return host->waiting ? libspawn__lock_await(host->ctx, request, &options,
+    return host->waiting ? libspawn__lock_await(host->ctx, request, &patience,
                                                 lock_r, err)
                          : libspawn__lock_take(request, lock_r, err);
 }
@@ -328,7 +328,7 @@ libspawn__host_lock_start(struct libspawn_host *host,
                           struct libspawn__lock_wait **wait_r,
                           struct libspawn_err *err)
 {
-    const struct libspawn__lock_wait_options options = {
+    const struct libspawn__lock_patience patience = {
         .timeout_ms = -1,
         .waiting = host->waiting,
         .waiting_user = host->waiting_user,
@@ -338,7 +338,7 @@ libspawn__host_lock_start(struct libspawn_host *host,
 
     lock.request.holding = holding;
     return rc ? rc
-              : libspawn__lock_wait_start(host->ctx, &lock.request, &options,
+              : libspawn__lock_wait_start(host->ctx, &lock.request, &patience,
                                           fn, user, lock_r, wait_r, err);
 }
 

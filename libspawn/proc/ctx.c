@@ -305,7 +305,7 @@ libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid)
     }
 }
 
-/* It is simply killed, and reaped: the caller's program need not know of it. */
+/* It is simply killed, and reaped: the caller's program need not know. */
 void
 libspawn__ctx_end_watcher(struct libspawn_ctx *ctx, pid_t pid)
 {

@@ -33,7 +33,7 @@
 struct libspawn__lock;
 
 struct libspawn__lock_request {
-    const char *path;
+    const char *path; /* absolute, if the process changes its directory */
     const char *name; /* "the host lock"; what people read */
     uint64_t rank;
     /* The lock of the highest rank that the same operation has already; NULL,
@@ -105,12 +105,13 @@ libspawn__lock_dispose(struct libspawn__lock *lock)
 
 /* For a program that goes on as another one: a lock of the process
  * (F_SETLKW), which passes through execve(2) and ends with whoever closes any
- * descriptor of the file.  *fd_r is not close-on-exec.  The wait is in the
- * kernel; 'interrupted' is called when a signal interrupts it, with the
- * descriptor that waits, and ends the wait by a value other than 0, which is
- * returned, 'err' being its own.  Without it the lock is only tried: LIBSPAWN_ERR_BUSY.
- * LIBSPAWN_ERR_BUSY with EDEADLK also where the kernel sees that two would
- * wait for each other. */
+ * descriptor of the file.  *fd_r is not close-on-exec.
+ *
+ * The wait is in the kernel; 'interrupted' is called when a signal interrupts
+ * it, with the descriptor that waits, and ends it by a value other than 0,
+ * which is returned, 'err' being its own.  Without it the lock is only tried:
+ * LIBSPAWN_ERR_BUSY.  That comes with EDEADLK also where the kernel sees that
+ * two would wait for each other. */
 typedef int
 libspawn__lock_interrupted_fn(void *user, int fd,
                               const struct libspawn__lock_request *request,

@@ -20,7 +20,7 @@ struct libspawn__lock_wait {
     struct libspawn_ctx *ctx;
     struct libspawn__loop *loop;
     struct libspawn__lock_request request;
-    struct libspawn__lock_wait_options options;
+    struct libspawn__lock_patience patience;
     libspawn__lock_wait_fn *fn;
     void *user;
     struct libspawn__lock *lock;
@@ -139,14 +139,14 @@ next_look_ms(const struct libspawn__lock_wait *wait, int64_t now)
 {
     int64_t at = LIBSPAWN__NEVER;
 
-    if (wait->socket < 0 || (wait->is_blocking && wait->options.waiting)) {
+    if (wait->socket < 0 || (wait->is_blocking && wait->patience.waiting)) {
         at = now + TICK_MS;
     }
-    if (!wait->has_said && wait->options.waiting) {
+    if (!wait->has_said && wait->patience.waiting) {
         at = MIN(at, wait->began_ms + PATIENCE_MS);
     }
-    if (wait->options.timeout_ms >= 0) {
-        at = MIN(at, wait->began_ms + wait->options.timeout_ms);
+    if (wait->patience.timeout_ms >= 0) {
+        at = MIN(at, wait->began_ms + wait->patience.timeout_ms);
     }
     return at;
 }
@@ -193,7 +193,7 @@ tell_caller(struct libspawn__lock_wait *wait, int64_t waited_ms)
     bool is_freed = false;
     int r;
 
-    if (!wait->options.waiting) {
+    if (!wait->patience.waiting) {
         return 0;
     }
     if (!wait->has_said && waited_ms >= PATIENCE_MS) {
@@ -205,7 +205,8 @@ tell_caller(struct libspawn__lock_wait *wait, int64_t waited_ms)
         return 0;
     }
     wait->is_freed = &is_freed;
-    r = wait->options.waiting(wait->options.waiting_user, waited_ms, sentence);
+    r = wait->patience.waiting(wait->patience.waiting_user, waited_ms,
+                               sentence);
     if (is_freed) {
         return WAS_FREED;
     }
@@ -221,7 +222,7 @@ fail_timeout(const struct libspawn__lock_wait *wait, struct libspawn_err *err)
     libspawn__lock_describe_holder(wait->fd, holder);
     libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
                    "%s was not free within %d ms: it is %s",
-                   wait->request.name, wait->options.timeout_ms, holder);
+                   wait->request.name, wait->patience.timeout_ms, holder);
 }
 
 static void
@@ -239,8 +240,8 @@ on_timer(struct libspawn__timer *timer)
     if (r) {
         libspawn__fail(&err, LIBSPAWN_ERR_ABORTED,
                        "waiting for %s was given up", wait->request.name);
-    } else if (wait->options.timeout_ms >= 0 &&
-               waited_ms >= wait->options.timeout_ms) {
+    } else if (wait->patience.timeout_ms >= 0 &&
+               waited_ms >= wait->patience.timeout_ms) {
         fail_timeout(wait, &err);
     }
     if (err.code) {
@@ -257,8 +258,9 @@ on_timer(struct libspawn__timer *timer)
 /* ---- Start and end ----------------------------------------------------- */
 
 static int
-new_wait(struct libspawn_ctx *ctx, const struct libspawn__lock_request *request,
-         const struct libspawn__lock_wait_options *options,
+new_wait(struct libspawn_ctx *ctx,
+         const struct libspawn__lock_request *request,
+         const struct libspawn__lock_patience *patience,
          struct libspawn__lock_wait **wait_r, struct libspawn_err *err)
 {
     struct libspawn__lock_wait *wait = calloc(1, sizeof *wait);
@@ -271,7 +273,7 @@ new_wait(struct libspawn_ctx *ctx, const struct libspawn__lock_request *request,
     wait->request.holding = NULL; /* was looked at */
     wait->request.path = wait->path = strdup(request->path);
     wait->request.name = wait->name = strdup(request->name);
-    wait->options = *options;
+    wait->patience = *patience;
     wait->fd = wait->socket = -1;
     wait->began_ms = libspawn__clock_now_ms();
     if (!wait->path || !wait->name) {
@@ -308,7 +310,7 @@ start(struct libspawn__lock_wait *wait, struct libspawn__loop *loop,
 int
 libspawn__lock_wait_start(struct libspawn_ctx *ctx,
                           const struct libspawn__lock_request *request,
-                          const struct libspawn__lock_wait_options *options,
+                          const struct libspawn__lock_patience *patience,
                           libspawn__lock_wait_fn *fn, void *user,
                           struct libspawn__lock *lock_r,
                           struct libspawn__lock_wait **wait_r,
@@ -321,7 +323,7 @@ libspawn__lock_wait_start(struct libspawn_ctx *ctx,
         rc = libspawn__lock_try(request, lock_r, err);
     }
     if (rc == LIBSPAWN_ERR_BUSY) {
-        rc = new_wait(ctx, request, options, &wait, err);
+        rc = new_wait(ctx, request, patience, &wait, err);
         if (!rc) {
             rc = start(wait, ctx->loop, fn, user, lock_r, err);
         }
@@ -401,7 +403,7 @@ block(struct libspawn__lock_wait *wait, struct libspawn__lock *lock,
 int
 libspawn__lock_await(struct libspawn_ctx *ctx,
                      const struct libspawn__lock_request *request,
-                     const struct libspawn__lock_wait_options *options,
+                     const struct libspawn__lock_patience *patience,
                      struct libspawn__lock *lock_r, struct libspawn_err *err)
 {
     struct libspawn__lock_wait *wait;
@@ -413,7 +415,7 @@ libspawn__lock_await(struct libspawn_ctx *ctx,
     if (rc != LIBSPAWN_ERR_BUSY) {
         return rc;
     }
-    rc = new_wait(ctx, request, options, &wait, err);
+    rc = new_wait(ctx, request, patience, &wait, err);
     if (!rc) {
         wait->is_blocking = true;
         rc = block(wait, lock_r, err);

@@ -27,7 +27,7 @@ typedef void libspawn__lock_wait_fn(void *user,
 typedef int libspawn__lock_waiting_fn(void *user, int64_t waited_ms,
                                       const char *sentence);
 
-struct libspawn__lock_wait_options {
+struct libspawn__lock_patience {
     int timeout_ms; /* then LIBSPAWN_ERR_TIMEOUT; -1: never */
     libspawn__lock_waiting_fn *waiting; /* may be NULL */
     void *waiting_user;
@@ -38,7 +38,7 @@ struct libspawn__lock_wait_options {
  * where it is.  The rules of libspawn__lock_check_order hold. */
 int libspawn__lock_wait_start(struct libspawn_ctx *ctx,
                               const struct libspawn__lock_request *request,
-                              const struct libspawn__lock_wait_options *options,
+                              const struct libspawn__lock_patience *patience,
                               libspawn__lock_wait_fn *fn, void *user,
                               struct libspawn__lock *lock_r,
                               struct libspawn__lock_wait **wait_r,
@@ -53,7 +53,7 @@ void libspawn__lock_wait_free(struct libspawn__lock_wait *wait);
  * where libspawn__lock_take has it. */
 int libspawn__lock_await(struct libspawn_ctx *ctx,
                          const struct libspawn__lock_request *request,
-                         const struct libspawn__lock_wait_options *options,
+                         const struct libspawn__lock_patience *patience,
                          struct libspawn__lock *lock_r,
                          struct libspawn_err *err);
 

@@ -22,6 +22,7 @@ TEST_TIMEOUT(help__lists_every_subcommand, XL_TEST_S)
         "create",  "destroy",  "list",  "console", "pause",      "unpause",
         "domid",   "shutdown", "reboot", "domname", "screenshot", "version",
         "events",
+        "lock",    "config-update", "config-version",
     };
     AUTO_OUTPUT struct harness_output output = xl_run("help");
     size_t i;
@@ -49,6 +50,8 @@ TEST_TIMEOUT(help_of_every_subcommand__is_no_error, XL_TEST_S)
         "create",     "destroy", "list",    "console", "pause", "unpause",
         "shutdown",   "reboot",  "domid",   "domname", "help",
         "screenshot", "version", "vncviewer", "events",
+        "screenshot", "version", "vncviewer", "lock",
+        "config-update", "config-version",
     };
     size_t i;
 
@@ -139,7 +142,8 @@ TEST_TIMEOUT(missing_or_extra_arguments__are_usage_errors, XL_TEST_S)
 {
     static const char *const names[] = { "destroy", "pause",  "unpause",
                                          "domid",   "domname", "shutdown",
-                                         "reboot",  "console" };
+                                         "reboot",  "console",
+                                         "config-version" };
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(names); i++) {

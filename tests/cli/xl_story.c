@@ -157,8 +157,8 @@ xl_assert_error(const struct harness_output *output, int status,
 }
 
 /* What an empty state directory holds, with what is known of device models;
- * besides, logs, lock files, and what the store keeps for itself, which its next user
- * clears away. */
+ * besides, logs, lock files, and what the store keeps for itself, which its
+ * next user clears away. */
 static const char *const allowed[] = {
     "",
     "/cache",

@@ -1,13 +1,14 @@
 /*
  * Waiting for a lock: what it costs, how soon it ends, and by whom.
  */
-#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,14 +75,14 @@ static void
 start(struct scene *scene, int timeout_ms)
 {
     struct libspawn__lock_request request = lock_request("a");
-    const struct libspawn__lock_wait_options options = {
+    const struct libspawn__lock_patience patience = {
         .timeout_ms = timeout_ms,
         .waiting = on_waiting,
         .waiting_user = scene,
     };
     struct libspawn_err err;
 
-    assert_ok(libspawn__lock_wait_start(scene->ctx, &request, &options,
+    assert_ok(libspawn__lock_wait_start(scene->ctx, &request, &patience,
                                         on_lock, scene, &scene->lock,
                                         &scene->wait, &err),
               &err);
@@ -127,6 +128,49 @@ cpu_us(int who)
     ck_assert_int_eq(getrusage(who, &usage), 0);
     return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000LL +
            usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/* The process that waits for us is found by being our only other child. */
+static pid_t
+find_waiter(pid_t holder)
+{
+    pid_t pids[4];
+    size_t n = harness_child_pids(pids, 4);
+
+    ck_assert_uint_eq(n, 2);
+    return pids[0] == holder ? pids[1] : pids[0];
+}
+
+/* By proc(5), "syscall": number and arguments. */
+static bool
+is_waiting_in_kernel(void *user)
+{
+    const pid_t *pid = user;
+    AUTO_FREE char *path = libspawn__str_format("/proc/%d/syscall", (int)*pid);
+    AUTO_FREE char *text = NULL;
+    long number;
+    unsigned long fd;
+    unsigned long command;
+
+    return !libspawn__file_read(path, 4096, &text, NULL, NULL) &&
+           sscanf(text, "%ld %lx %lx", &number, &fd, &command) == 3 &&
+           number == SYS_fcntl && command == F_OFD_SETLKW;
+}
+
+/* Covers L8. */
+TEST(wait__is_one_call_into_the_kernel)
+{
+    struct lock_holder holder = lock_hold("a");
+    struct scene scene;
+    pid_t waiter;
+
+    begin(&scene);
+    start(&scene, -1);
+    waiter = find_waiter(holder.pid);
+    ck_assert(harness_wait_until(is_waiting_in_kernel, &waiter, WAIT_MS));
+    lock_let_go(&holder);
+    await(&scene);
+    end(&scene);
 }
 
 /* Covers L8, L9. */
@@ -239,17 +283,6 @@ TEST(wait_in_which_the_caller_gives_up__is_aborted)
 
 /* ---- What goes wrong --------------------------------------------------- */
 
-/* The process that waits for us is found by being our only other child. */
-static pid_t
-find_waiter(pid_t holder)
-{
-    pid_t pids[4];
-    size_t n = harness_child_pids(pids, 4);
-
-    ck_assert_uint_eq(n, 2);
-    return pids[0] == holder ? pids[1] : pids[0];
-}
-
 TEST(killed_in_our_place__another_one_waits)
 {
     struct lock_holder holder = lock_hold("a");
@@ -359,14 +392,14 @@ TEST(blocking_wait__asks_the_caller_until_it_gives_up)
     struct lock_holder holder = lock_hold("a");
     struct libspawn__lock_request request = lock_request("a");
     int n_calls = 0;
-    const struct libspawn__lock_wait_options options = {
+    const struct libspawn__lock_patience patience = {
         .timeout_ms = -1, .waiting = count_calls, .waiting_user = &n_calls
     };
     struct libspawn_err err = { 0 };
     struct scene scene;
 
     begin(&scene);
-    assert_code(libspawn__lock_await(scene.ctx, &request, &options,
+    assert_code(libspawn__lock_await(scene.ctx, &request, &patience,
                                      &scene.lock, &err),
                 LIBSPAWN_ERR_ABORTED);
     ck_assert_str_eq(err.text, "waiting for the lock was given up");
@@ -380,13 +413,13 @@ TEST(blocking_wait_for_ones_own_lock__is_refused)
 {
     AUTO_LOCK struct libspawn__lock again = LIBSPAWN__LOCK_INIT;
     struct libspawn__lock_request request = lock_request("a");
-    const struct libspawn__lock_wait_options options = { .timeout_ms = -1 };
+    const struct libspawn__lock_patience patience = { .timeout_ms = -1 };
     struct libspawn_err err = { 0 };
     struct scene scene;
 
     begin(&scene);
     start(&scene, -1);
-    assert_code(libspawn__lock_await(scene.ctx, &request, &options, &again,
+    assert_code(libspawn__lock_await(scene.ctx, &request, &patience, &again,
                                      &err),
                 LIBSPAWN_ERR_BUSY);
     ck_assert_str_eq(err.text, "the lock is held by this process already");

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
+#include "include/libspawn-guest.h"
 #include "proc/lock_wait.h"
 #include "tests/flow/lock_story.h"
 
@@ -423,6 +424,97 @@ TEST(blocking_wait_for_ones_own_lock__is_refused)
                                      &err),
                 LIBSPAWN_ERR_BUSY);
     ck_assert_str_eq(err.text, "the lock is held by this process already");
+    end(&scene);
+}
+
+/* ---- A creation -------------------------------------------------------- */
+
+static void
+on_created(void *user, uint32_t domid, const struct libspawn_report *report,
+           const struct libspawn_err *err)
+{
+    struct scene *scene = user;
+
+    (void)domid;
+    (void)report;
+    on_lock(scene, err);
+}
+
+static struct libspawn_create *
+start_creation(struct scene *scene, struct libspawn_host **host_r)
+{
+    const struct libspawn_host_options options = { .state_dir = "state" };
+    static char name[] = "tale";
+    static char program[] = "/none";
+    static struct libspawn_guest_config config; /* until it is done */
+    struct libspawn_create *create;
+    struct libspawn_err err;
+
+    libspawn_guest_config_init(&config);
+    config.name = name;
+    config.memory_mib = 16;
+    config.device_model_override = program;
+    assert_ok(libspawn_host_open(scene->ctx, &options, host_r, &err), &err);
+    assert_ok(libspawn_guest_create(*host_r, &config, NULL, on_created, scene,
+                                    &create, &err),
+              &err);
+    return create;
+}
+
+/* While somebody has the lock of the host, the context serves others. */
+TEST(creation_that_waits__blocks_no_dispatch_and_can_be_aborted)
+{
+    struct libspawn_create *create;
+    struct libspawn_host *host;
+    struct lock_holder holder;
+    struct scene scene;
+    int i;
+
+    begin(&scene);
+    create = start_creation(&scene, &host);
+    holder = lock_hold("state/locks/host");
+    for (i = 0; i < 20; i++) {
+        int64_t began = libspawn__clock_now_ms();
+
+        assert_ok(libspawn_ctx_dispatch(scene.ctx, NULL), NULL);
+        ck_assert_int_lt(libspawn__clock_now_ms() - began, 100);
+        libspawn_ctx_wait(scene.ctx, 10, NULL);
+    }
+    ck_assert(!scene.is_done);
+    libspawn_create_abort(create);
+    await(&scene);
+    ck_assert_int_eq(scene.err.code, LIBSPAWN_ERR_ABORTED);
+    libspawn_create_free(create);
+    lock_let_go(&holder);
+    libspawn_host_close(host);
+    end(&scene);
+}
+
+/* Each of two operations on one loop goes on when it can. */
+TEST(two_creations_that_wait__both_go_on_when_the_lock_is_free)
+{
+    struct libspawn_create *creations[2];
+    struct libspawn_host *hosts[2];
+    struct scene scene;
+    struct scene second = { .is_done = false };
+    struct lock_holder holder;
+
+    begin(&scene);
+    second.ctx = scene.ctx;
+    creations[0] = start_creation(&scene, &hosts[0]);
+    holder = lock_hold("state/locks/host");
+    creations[1] = start_creation(&second, &hosts[1]);
+    libspawn_ctx_wait(scene.ctx, 100, NULL);
+    lock_let_go(&holder);
+    await(&scene);
+    await(&second);
+    /* One of them finds the name in use, and either its program missing. */
+    ck_assert_int_ne(scene.err.code, 0);
+    ck_assert_int_ne(second.err.code, 0);
+    libspawn_create_free(creations[0]);
+    libspawn_create_free(creations[1]);
+    libspawn_host_close(hosts[0]);
+    libspawn_host_close(hosts[1]);
     end(&scene);
 }
 

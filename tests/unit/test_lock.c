@@ -451,10 +451,15 @@ on_interrupt(void *user, int fd, const struct libspawn__lock_request *request,
     return 0;
 }
 
+/* By a look alone: whoever tries has it for a moment. */
 static bool
 is_taken(void *path)
 {
-    return !lock_is_free(path);
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 &&
+           lock.l_type != F_UNLCK;
 }
 
 /* 1: it was told of the deadlock, 0: it got both, 2: neither. */

@@ -149,6 +149,7 @@ XEN_BUILD_PLUGIN_SOURCES := $(XEN_BUILD_SOURCES) \
   libspawn/base/err.c \
   libspawn/base/fd.c \
   libspawn/base/str.c \
+  libspawn/base/utf8.c \
   libspawn/guest/xen/xen.c
 XEN_BUILD_PLUGIN_LIBS := -Wl,-Bsymbolic \
   -Wl,--version-script=libspawn/guest/xen/builder.map \
@@ -164,6 +165,7 @@ endif
 # Loaded only for a screenshot of a device model that cannot write PNG.
 PNG_PLUGIN_SOURCES := \
   libspawn/base/err.c \
+  libspawn/base/utf8.c \
   libspawn/guest/png/picture.c
 PNG_PLUGIN_LIBS := -lpng
 PLUGINS += $(BUILD)/lib/libspawn-png.so

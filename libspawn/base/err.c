@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "base/util.h"
 
 static const struct {
@@ -83,21 +84,12 @@ libspawn__code_from_errno(int sys_errno)
 }
 
 /* What is put into a sentence may hold anything; the sentence is shown to
- * people, on terminals: no control characters, which are those below a blank,
- * DEL, and U+0080 to U+009F. */
+ * people, on terminals. */
 static void
 put_text(struct libspawn_err *err, const char *format, va_list args)
 {
-    unsigned char *byte = (unsigned char *)err->text;
-
     vsnprintf(err->text, sizeof err->text, format, args);
-    for (; *byte; byte++) {
-        if (*byte < ' ' || *byte == 0x7f) {
-            *byte = '?';
-        } else if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] < 0xa0) {
-            byte[0] = byte[1] = '?';
-        }
-    }
+    libspawn__utf8_make_printable(err->text, strlen(err->text), "");
 }
 
 static void

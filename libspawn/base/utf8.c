@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -58,40 +59,31 @@ libspawn__utf8_prefix(const char *text, size_t size)
     return done;
 }
 
-/* How many bytes from 'text' on are one printable character; 0: none. */
+/* The length of the printable character that 'text' begins with, or 0. */
 static size_t
-printable_size(const char *text, size_t size)
+printable_length(const unsigned char *text, size_t size)
 {
-    unsigned char first = (unsigned char)text[0];
-    size_t n = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    bool is_control = text[0] < ' ' || text[0] == 0x7f ||
+                      (text[0] == 0xc2 && size > 1 && text[1] < 0xa0);
 
-    if (first < ' ') {
-        return first == '\n' || first == '\t';
-    }
-    if (first == 0x7f || n > size || libspawn__utf8_prefix(text, n) != n) {
-        return 0;
-    }
-    /* U+0080 to U+009F: control characters, as those below the blank. */
-    return first == 0xc2 && (unsigned char)text[1] < 0xa0 ? 0 : n;
+    return is_control ? 0 : character_length(text, size);
 }
 
-size_t
-libspawn__utf8_copy_printable(char *to, const char *from, size_t size)
+void
+libspawn__utf8_make_printable(char *text, size_t size, const char *kept)
 {
-    size_t n = 0;
+    const unsigned char *bytes = (const unsigned char *)text;
     size_t i = 0;
 
     while (i < size) {
-        size_t n_bytes = printable_size(from + i, size - i);
+        size_t length = printable_length(bytes + i, size - i);
 
-        if (n_bytes) {
-            memcpy(to + n, from + i, n_bytes);
-        } else {
-            to[n] = '?';
-            n_bytes = 1;
+        if (!length) {
+            length = 1;
+            if (!text[i] || !strchr(kept, text[i])) {
+                text[i] = '?';
+            }
         }
-        n += n_bytes;
-        i += n_bytes;
+        i += length;
     }
-    return n;
 }

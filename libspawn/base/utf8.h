@@ -13,9 +13,10 @@
  * 'size' when all of it is UTF-8. */
 size_t libspawn__utf8_prefix(const char *text, size_t size);
 
-/* Copies 'size' bytes, which may be anything, to as much room: what comes out
- * a terminal shows, and does nothing else but new lines and tabs.  Other
- * control characters and what is not UTF-8 become '?'.  Returns the size. */
-size_t libspawn__utf8_copy_printable(char *to, const char *from, size_t size);
+/* Replaces in place what a terminal would act on by question marks, one for
+ * each byte: control characters, which are those below the blank, DEL, and
+ * U+0080 to U+009F, but for those in the string 'kept'; and bytes that are not
+ * UTF-8. */
+void libspawn__utf8_make_printable(char *text, size_t size, const char *kept);
 
 #endif

@@ -314,9 +314,10 @@ libspawn__log_copy_tail(const struct libspawn__log *log, char *buffer,
     char text[RING_SIZE];
     size_t text_size = unroll_ring(log, text);
     size_t begin = find_last_lines(text, text_size, size - 2);
-    size_t n =
-        libspawn__utf8_copy_printable(buffer, text + begin, text_size - begin);
+    size_t n = text_size - begin;
 
+    memcpy(buffer, text + begin, n);
+    libspawn__utf8_make_printable(buffer, n, "\n\t");
     if (n && buffer[n - 1] != '\n') {
         buffer[n++] = '\n';
     }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "base/util.h"
 #include "proc/exec.h"
 #include "proc/status.h"
@@ -234,19 +235,6 @@ static const struct {
     [LIBSPAWN_END_UNKNOWN] = { put_unknown, false },
 };
 
-/* Names and paths may hold anything. */
-static void
-keep_on_one_line(struct libspawn__buf *buf)
-{
-    size_t i;
-
-    for (i = 0; i < buf->size; i++) {
-        if ((unsigned char)buf->data[i] < ' ' || buf->data[i] == '\x7f') {
-            buf->data[i] = '?';
-        }
-    }
-}
-
 static void
 put_sentence(struct libspawn__buf *buf, const struct libspawn_report *report)
 {
@@ -259,7 +247,8 @@ put_sentence(struct libspawn__buf *buf, const struct libspawn_report *report)
         libspawn__buf_puts(buf, " after ");
         put_duration(buf, report->lived_ms);
     }
-    keep_on_one_line(buf);
+    /* Names and paths may hold anything. */
+    libspawn__utf8_make_printable(buf->data, buf->size, "");
 }
 
 char *

@@ -1,6 +1,7 @@
 /*
  * What is UTF-8 and what only looks like it.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -76,16 +77,39 @@ TEST(utf8_rubbish_in_the_middle__ends_the_prefix_there)
     assert_prefix("\xc3\xa4x\xffy", 5, 3);
 }
 
-TEST(utf8_printable_copy__has_nothing_that_a_terminal_obeys)
+static void
+assert_printable(const char *from, const char *kept, const char *to)
 {
-    static const char text[] =
-        "a\t\xc3\xa4\n\x1b[0m\x7f\xc2\x9b\xff\xf0\x9f\x98\x80\xe1";
-    char copy[sizeof text] = "";
-    size_t size = libspawn__utf8_copy_printable(copy, text, sizeof text - 1);
+    char text[32];
 
-    ck_assert_uint_eq(size, strlen(copy));
-    ck_assert_str_eq(copy,
-                     "a\t\xc3\xa4\n?[0m????\xf0\x9f\x98\x80?");
+    snprintf(text, sizeof text, "%s", from);
+    libspawn__utf8_make_printable(text, strlen(text), kept);
+    ck_assert_str_eq(text, to);
+}
+
+/* Terminals act on them, also on those above 0x7f. */
+TEST(utf8_control_characters__become_question_marks)
+{
+    assert_printable("a\033[2Jb\n\177c", "", "a?[2Jb??c");
+    assert_printable("a\tb\nc\rd", "\n\t", "a\tb\nc?d");
+    assert_printable("\xc2\x80|\xc2\x9b|\xc2\x9f|\xc2\xa0", "",
+                     "??|??|??|\xc2\xa0");
+}
+
+TEST(utf8_rubbish_to_be_shown__becomes_a_question_mark_for_each_byte)
+{
+    assert_printable("\xc3\xa4\x9b\xe2\x82\xac\xff", "",
+                     "\xc3\xa4?\xe2\x82\xac?");
+    assert_printable("cut \xe2\x82", "", "cut ??");
+    assert_printable("\xc2", "", "?");
+}
+
+TEST(utf8_nul_to_be_shown__is_never_kept)
+{
+    char text[] = "a\0b";
+
+    libspawn__utf8_make_printable(text, 3, "\n");
+    ck_assert_str_eq(text, "a?b");
 }
 
 TEST_MAIN("utf8")

@@ -40,17 +40,11 @@ static void
 put_shown(struct libspawn__buf *line, const char *text)
 {
     size_t size = strlen(text);
-    char *to;
 
-    if (!libspawn__buf_reserve(line, size)) {
-        return;
-    }
-    to = line->data + line->size;
-    size = libspawn__utf8_copy_printable(to, text, size);
-    to[size] = '\0';
-    line->size += size;
-    for (to = strpbrk(to, "\n\t"); to; to = strpbrk(to, "\n\t")) {
-        *to = ' ';
+    libspawn__buf_puts(line, text);
+    if (!line->failed) {
+        libspawn__utf8_make_printable(line->data + line->size - size, size,
+                                      "");
     }
 }
 

@@ -463,11 +463,33 @@ run_selected(const char *suite_name)
     return status;
 }
 
+/* What to run: our argument, or what libcheck would go by.  It must not choose
+ * once more, since a result is found by the place of its test. */
+static const char *
+choose_pattern(int argc, char **argv)
+{
+    static const char *const filters[] = { "CK_RUN_CASE", "CK_RUN_SUITE",
+                                           "CK_INCLUDE_TAGS",
+                                           "CK_EXCLUDE_TAGS" };
+    static char name[256];
+    const char *run_case = getenv(filters[0]);
+    size_t i;
+
+    snprintf(name, sizeof name, "%s", run_case ? run_case : "");
+    for (i = 0; i < ARRAY_SIZE(filters); i++) {
+        unsetenv(filters[i]);
+    }
+    if (argc == 2) {
+        return argv[1];
+    }
+    return *name ? name : NULL;
+}
+
 int
 harness_main(const char *suite, harness_obstacle_fn *obstacle, int argc,
              char **argv)
 {
-    const char *pattern = argc == 2 ? argv[1] : NULL;
+    const char *pattern = choose_pattern(argc, argv);
     bool list = pattern && !strcmp(pattern, "--list");
     const char *reason;
     size_t i;

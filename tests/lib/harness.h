@@ -32,7 +32,8 @@
  * test and one summary line, and exits with 0, 1 (a test failed), 2 (usage)
  * or 77 (everything skipped).  Environment: HARNESS_KEEP=1 keeps the
  * directories; CK_FORK=no runs the tests in one process, for a debugger;
- * CK_TIMEOUT_MULTIPLIER stretches deadlines.
+ * CK_TIMEOUT_MULTIPLIER stretches deadlines;
+ * CK_RUN_CASE stands for a pattern when none is given.
  */
 #ifndef TESTS_LIB_HARNESS_H
 #define TESTS_LIB_HARNESS_H

@@ -198,6 +198,30 @@ TEST(harness_pattern_without_match__is_a_usage_error)
     assert_contains(output.err, "no test matches 'nothing'");
 }
 
+/* libcheck would run fewer tests than there are results to read. */
+TEST(harness_case_of_libcheck_without_match__is_a_usage_error)
+{
+    AUTO_FREE char *path = must_fail_path();
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    ck_assert(!setenv("CK_RUN_CASE", "nothing", 1));
+    ck_assert(!setenv("CK_RUN_SUITE", "of_another_name", 1));
+    output = harness_run(path);
+    ck_assert_int_eq(output.status, 2);
+    assert_contains(output.err, "no test matches 'nothing'");
+}
+
+TEST(harness_case_of_libcheck__stands_for_the_pattern)
+{
+    AUTO_FREE char *path = must_fail_path();
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    ck_assert(!setenv("CK_RUN_CASE", "exiting_as_if_well", 1));
+    output = harness_run(path);
+    ck_assert_int_eq(output.status, 1);
+    assert_contains(output.out, "must_fail: 0 passed, 1 failed, 0 skipped\n");
+}
+
 TEST(harness_list__prints_the_names)
 {
     AUTO_FREE char *path = must_fail_path();

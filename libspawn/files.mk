@@ -51,6 +51,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/plan_set.c \
   libspawn/proc/plan_user.c \
   libspawn/proc/program.c \
+  libspawn/proc/protocol.c \
   libspawn/proc/reap.c \
   libspawn/proc/record.c \
   libspawn/proc/report.c \

@@ -177,19 +177,17 @@ receive_answer(int fd, struct libspawn__watcher_message *answer, int *memfd_r,
     AUTO_FD int memfd = -1;
     size_t n_fds = 1;
     int64_t left_ms;
-    ssize_t n;
+    int r;
 
     do {
         left_ms = MAX(until_ms - libspawn__clock_now_ms(), 0);
     } while (poll(&pollfd, 1, (int)left_ms) < 0 && errno == EINTR);
-    n = libspawn__stream_recv(fd, answer, sizeof *answer, &memfd, &n_fds);
-    if (n == -EAGAIN) {
+    r = libspawn__watcher_recv(fd, answer, &memfd, &n_fds);
+    if (r == -EAGAIN) {
         return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
                               "the watcher does not answer");
     }
-    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        answer->version != LIBSPAWN__WATCHER_VERSION ||
-        answer->type != LIBSPAWN__WATCHER_ATTACHED) {
+    if (r <= 0 || answer->type != LIBSPAWN__WATCHER_ATTACHED) {
         return libspawn__fail(err, LIBSPAWN_ERR_GONE, "the watcher hung up");
     }
     *memfd_r = TAKE_FD(memfd);
@@ -199,21 +197,17 @@ receive_answer(int fd, struct libspawn__watcher_message *answer, int *memfd_r,
 static int
 say_secret(int fd, const char *secret, struct libspawn_err *err)
 {
-    struct libspawn__watcher_message message = {
-        .version = LIBSPAWN__WATCHER_VERSION,
-        .type = LIBSPAWN__WATCHER_ATTACH,
-    };
-    ssize_t n;
+    struct libspawn__watcher_message message = { 0 };
+    int r;
 
     if (strlen(secret) >= sizeof message.u.attach.secret) {
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
                               "the record has a bad secret");
     }
     memcpy(message.u.attach.secret, secret, strlen(secret));
-    n = libspawn__stream_send(fd, &message,
-                              offsetof(struct libspawn__watcher_message, tail),
-                              NULL, 0);
-    return n < 0 ? libspawn__fail_errno(err, (int)-n, "attaching") : 0;
+    r = libspawn__watcher_send(fd, &message, LIBSPAWN__WATCHER_ATTACH, NULL,
+                               0);
+    return r ? libspawn__fail_errno(err, -r, "attaching") : 0;
 }
 
 /* LIBSPAWN_ERR_BUSY: the child is its caller's still.  Anything else but 0:

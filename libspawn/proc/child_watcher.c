@@ -5,11 +5,9 @@
 #include "proc/child.h"
 
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "base/util.h"
-#include "wire/stream.h"
 
 /* ---- Messages to the watcher ------------------------------------------- */
 
@@ -19,19 +17,8 @@ libspawn__child_send(const struct libspawn_child *child,
                      enum libspawn__watcher_type type, const int *fds,
                      size_t n_fds)
 {
-    size_t size = offsetof(struct libspawn__watcher_message, tail);
-    ssize_t n;
-
-    message->version = LIBSPAWN__WATCHER_VERSION;
-    message->type = type;
-    n = libspawn__stream_send(child->watcher_fd, message, size, fds, n_fds);
-    if (n < 0) {
-        /* The watcher would wait for what was lost: the end of the stream
-         * tells it, and us, that the other is gone. */
-        shutdown(child->watcher_fd, SHUT_RDWR);
-        return (int)n;
-    }
-    return 0;
+    return libspawn__watcher_send(child->watcher_fd, message, type, fds,
+                                  n_fds);
 }
 
 void
@@ -212,25 +199,22 @@ libspawn__child_receive(struct libspawn_child *child)
     struct libspawn__watcher_message message = { 0 };
     int fd = -1;
     size_t n_fds = 1;
-    ssize_t n;
+    int r;
 
     if (child->watcher_fd < 0) {
         return false;
     }
-    n = libspawn__stream_recv(child->watcher_fd, &message, sizeof message, &fd,
-                              &n_fds);
-    if (n == -EAGAIN) {
+    r = libspawn__watcher_recv(child->watcher_fd, &message, &fd, &n_fds);
+    if (r == -EAGAIN) {
+        return false;
+    } else if (r <= 0) {
+        libspawn__child_lose_watcher(child);
         return false;
     }
-    if (n > 0 && n_fds == 1) {
+    if (n_fds) {
         /* Only HELD carries one: the pidfd of the child. */
         libspawn__pidref_dispose(&child->ref);
         child->ref.fd = fd;
-    }
-    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        message.version != LIBSPAWN__WATCHER_VERSION) {
-        libspawn__child_lose_watcher(child);
-        return false;
     }
     handle_message(child, &message);
     return true;

@@ -16,17 +16,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-
-/* Where the plain calls have 16-bit ids. */
-#ifdef SYS_setresuid32
-#define CALL_SETGROUPS SYS_setgroups32
-#define CALL_SETRESGID SYS_setresgid32
-#define CALL_SETRESUID SYS_setresuid32
-#else
-#define CALL_SETGROUPS SYS_setgroups
-#define CALL_SETRESGID SYS_setresgid
-#define CALL_SETRESUID SYS_setresuid
-#endif
+#include "proc/id_calls.h"
 
 enum {
     N_CAPABILITIES = 64 /* more than there are; the set has as many bits */

@@ -35,6 +35,7 @@
 #ifndef LIBSPAWN_PROC_PROTOCOL_H
 #define LIBSPAWN_PROC_PROTOCOL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -117,5 +118,21 @@ struct libspawn__watcher_message {
     uint32_t tail_size;
     char tail[LIBSPAWN__TAIL_SIZE];
 };
+
+/* Sends a message that is complete but for version and type, with descriptors,
+ * which stay the sender's.  0 or -errno: then it was lost, and the connection
+ * is shut down.  A peer that would wait for what was lost sees its end, and so
+ * do we: neither goes on alone. */
+int libspawn__watcher_send(int socket,
+                           struct libspawn__watcher_message *message,
+                           enum libspawn__watcher_type type, const int *fds,
+                           size_t n_fds);
+
+/* Receives a message; descriptors as libspawn__stream_recv does.  1, 0 at the
+ * end, or -errno: -EAGAIN when there is none now, -EPROTO for what is too
+ * short or of another version. */
+int libspawn__watcher_recv(int socket,
+                           struct libspawn__watcher_message *message, int *fds,
+                           size_t *n_fds_r);
 
 #endif

@@ -14,15 +14,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-
-/* Where the plain calls have 16-bit ids. */
-#ifdef SYS_setresuid32
-#define CALL_SETRESUID SYS_setresuid32
-#define CALL_GETRESUID SYS_getresuid32
-#else
-#define CALL_SETRESUID SYS_setresuid
-#define CALL_GETRESUID SYS_getresuid
-#endif
+#include "proc/id_calls.h"
 
 enum {
     KILL_ATTEMPTS = 2

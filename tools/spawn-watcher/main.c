@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -27,19 +26,9 @@ bool
 watcher_send_to(int socket, struct libspawn__watcher_message *message,
                 enum libspawn__watcher_type type, int fd)
 {
-    size_t size = offsetof(struct libspawn__watcher_message, tail) +
-                  message->tail_size;
-    ssize_t n;
+    int r = libspawn__watcher_send(socket, message, type, &fd, fd >= 0);
 
-    message->version = LIBSPAWN__WATCHER_VERSION;
-    message->type = type;
-    n = libspawn__stream_send(socket, message, size, &fd, fd >= 0);
-    if (n < 0) {
-        /* A peer that would wait for what was lost sees the end of the stream
-         * instead, and so do we: neither goes on alone. */
-        shutdown(socket, SHUT_RDWR);
-    }
-    return n >= 0 || n == -EPIPE;
+    return !r || r == -EPIPE;
 }
 
 bool
@@ -121,16 +110,10 @@ watcher_receive(int socket, struct libspawn__watcher_message *message,
 {
     int fd = -1;
     size_t n_fds = 1;
-    ssize_t n =
-        libspawn__stream_recv(socket, message, sizeof *message, &fd, &n_fds);
+    int r = libspawn__watcher_recv(socket, message, &fd, &n_fds);
 
-    if (n == -EAGAIN) {
-        return 0;
-    }
-    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        message->version != LIBSPAWN__WATCHER_VERSION) {
-        libspawn__auto_close(&fd);
-        return -1;
+    if (r <= 0) {
+        return r == -EAGAIN ? 0 : -1;
     }
     *fd_r = fd;
     return 1;
@@ -180,23 +163,18 @@ receive_plan(struct watcher *w, struct libspawn_err *err)
     int fds[LIBSPAWN__STREAM_FDS_MAX];
     size_t n_fds = ARRAY_SIZE(fds);
     size_t i;
-    ssize_t n;
     int rc;
+    int r = libspawn__watcher_recv(w->caller_fd, &message, fds, &n_fds);
 
-    n = libspawn__stream_recv(w->caller_fd, &message, sizeof message, fds,
-                              &n_fds);
-    if (!n) {
+    if (!r) {
         return libspawn__fail(err, LIBSPAWN_ERR_GONE,
                               "there was nothing to start");
     }
-    if (n >= (ssize_t)offsetof(struct libspawn__watcher_message, tail) &&
-        message.version == LIBSPAWN__WATCHER_VERSION &&
-        message.type == LIBSPAWN__WATCHER_AWAIT_LOCK && n_fds == 1) {
+    if (r > 0 && message.type == LIBSPAWN__WATCHER_AWAIT_LOCK &&
+        n_fds == 1) {
         watcher_await_lock(w->caller_fd, fds[0]);
     }
-    if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        message.version != LIBSPAWN__WATCHER_VERSION ||
-        message.type != LIBSPAWN__WATCHER_PLAN || !n_fds) {
+    if (r < 0 || message.type != LIBSPAWN__WATCHER_PLAN || !n_fds) {
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
                               "spawn-watcher is of another version than the "
                               "library that started it");

@@ -45,6 +45,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/lock_owner.c \
   libspawn/proc/lock_wait.c \
   libspawn/proc/log.c \
+  libspawn/proc/notify.c \
   libspawn/proc/pidfile.c \
   libspawn/proc/plan.c \
   libspawn/proc/plan_check.c \

@@ -26,6 +26,7 @@ UNIT_TESTS := \
   test_lock \
   test_log \
   test_loop \
+  test_notify \
   test_paths \
   test_pidref \
   test_plan \
@@ -117,6 +118,7 @@ FLOW_TESTS := \
   test_spawn_ready \
   test_spawn_record \
   test_spawn_release \
+  test_spawn_socket \
   test_spawn_stop \
   test_spawn_upgrade
 
@@ -236,6 +238,7 @@ TEST_PROGRAMS := $(UNIT_PROGRAMS) $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) \
 FUZZ_TARGETS := \
   fuzz_cfg \
   fuzz_json \
+  fuzz_notify \
   fuzz_plan \
   fuzz_qmp \
   fuzz_record \

@@ -161,7 +161,8 @@ enum libspawn_ready {
     LIBSPAWN_READY_EXEC = 0,        /* nothing more than a successful exec */
     LIBSPAWN_READY_STORE = 1 << 0,  /* a store node has a given value */
     LIBSPAWN_READY_NOTIFY = 1 << 1, /* a newline on a given descriptor */
-    LIBSPAWN_READY_CALLER = 1 << 2  /* libspawn_child_confirm was called */
+    LIBSPAWN_READY_CALLER = 1 << 2, /* libspawn_child_confirm was called */
+    LIBSPAWN_READY_SOCKET = 1 << 3  /* READY=1 by sd_notify(3) */
 };
 
 LIBSPAWN_EXPORT struct libspawn_plan *libspawn_plan_new(void); /* or NULL */
@@ -384,6 +385,26 @@ LIBSPAWN_EXPORT void libspawn_plan_ready_on_notify(struct libspawn_plan *plan,
                                                    int child_fd);
 LIBSPAWN_EXPORT void
 libspawn_plan_ready_on_confirm(struct libspawn_plan *plan);
+
+/* The child says READY=1 by sd_notify(3).  For that its environment gets
+ * NOTIFY_SOCKET, the abstract name of a socket of its watcher, which it
+ * reaches from a chroot, but not from a network namespace of its own
+ * (LIBSPAWN_ERR_INVALID).  Until the start is over it may also say
+ *
+ *   STATUS=text            what it is doing: the stage of the report, and of
+ *                          a deadline that is missed; at most 255 bytes
+ *   EXTEND_TIMEOUT_USEC=N  that its start may take N microseconds more from
+ *                          now on; never less than before, and in all not
+ *                          more than 'max_start_ms' from the start (0: ten
+ *                          times what libspawn_plan_set_timeouts says)
+ *
+ * Everything else it says is ignored, and so is what another process says,
+ * also one that the child started: the kernel tells who it is.  (A process
+ * with CAP_SYS_ADMIN may speak in the child's name.)  Once the child is ready
+ * nobody listens any more, and sd_notify(3) fails with EPIPE. */
+LIBSPAWN_EXPORT void
+libspawn_plan_ready_on_socket(struct libspawn_plan *plan,
+                              uint32_t max_start_ms);
 
 /* How long the start may take (default 60 s; 0: for ever), and how long the
  * child may take to end after SIGTERM before SIGKILL (default 10 s). */

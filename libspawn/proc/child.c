@@ -4,7 +4,8 @@
  *
  * Chain of one start:
  *
- *   libspawn_child_start -> libspawn__child_receive (HELD, STARTED, READY)
+ *   libspawn_child_start -> libspawn__child_receive (HELD, STARTED,
+ *     NOTIFIED, READY)
  *     -> deliver
  *   on_deadline, libspawn__child_stop -> libspawn__child_receive (ENDED,
  *     FAILED) -> libspawn__child_finish -> deliver
@@ -57,14 +58,44 @@ deliver(struct libspawn__task *task)
 
 /* ---- Start ------------------------------------------------------------- */
 
+static bool
+is_starting(const struct libspawn_child *child)
+{
+    return child->state == LIBSPAWN__CHILD_STARTING ||
+           child->state == LIBSPAWN__CHILD_WAITING;
+}
+
 static void
 on_deadline(struct libspawn__timer *timer)
 {
     struct libspawn_child *child =
         CONTAINER_OF(timer, struct libspawn_child, deadline);
 
+    /* A caller that was busy may not have heard yet that the child is ready,
+     * or wants more time. */
+    while (libspawn__child_receive(child)) {
+    }
+    if (!is_starting(child) ||
+        child->deadline.at_ms > libspawn__clock_now_ms()) {
+        return;
+    }
     libspawn__child_stop(child, LIBSPAWN_END_DEADLINE,
                          LIBSPAWN__ABORT_GRACE_MS);
+}
+
+/* How far the child itself can move its deadline, which was just set. */
+static int64_t
+find_last_deadline(const struct libspawn_child *child,
+                   const struct libspawn_plan *plan)
+{
+    enum { DEFAULT_FACTOR = 10 };
+    uint64_t max_ms = plan->max_start_ms ? plan->max_start_ms
+                                         : DEFAULT_FACTOR * plan->start_ms;
+
+    return child->deadline.at_ms == LIBSPAWN__NEVER
+               ? LIBSPAWN__NEVER
+               : child->deadline.at_ms - (int64_t)plan->start_ms +
+                     (int64_t)max_ms;
 }
 
 static int
@@ -233,6 +264,7 @@ libspawn_child_start(struct libspawn_ctx *ctx,
     child->fn = fn;
     child->user = user;
     libspawn_child_set_deadline(child, (uint32_t)plan->start_ms);
+    child->deadline_max_ms = find_last_deadline(child, plan);
     *child_r = child;
     return 0;
 }
@@ -242,10 +274,7 @@ libspawn_child_start(struct libspawn_ctx *ctx,
 void
 libspawn_child_set_deadline(struct libspawn_child *child, uint32_t ms)
 {
-    bool is_starting = child->state == LIBSPAWN__CHILD_STARTING ||
-                       child->state == LIBSPAWN__CHILD_WAITING;
-
-    if (!is_starting || child->is_end_asked) {
+    if (!is_starting(child) || child->is_end_asked) {
         return;
     }
     child->report.pub.deadline_ms = ms;

@@ -63,6 +63,8 @@ struct libspawn_child {
     int64_t learn_until_ms;
 
     struct libspawn__timer deadline;
+    int64_t deadline_max_ms; /* when it is at the latest, if the child asks */
+    bool has_said_status;    /* then the stage is its own words */
     struct libspawn__timer backstop; /* nobody else sends SIGKILL in time */
 
     char *store_address;

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/util.h"
 
@@ -31,12 +32,14 @@ libspawn__child_close_watcher(struct libspawn_child *child)
 
 /* ---- The last message -------------------------------------------------- */
 
+/* NULL: the stage says it already. */
 static const char *
-pending_stage(uint64_t pending)
+pending_stage(const struct libspawn_child *child, uint64_t pending)
 {
     if (pending & LIBSPAWN_READY_STORE) {
         return "waiting for its node in the store";
-    } else if (pending & LIBSPAWN_READY_NOTIFY) {
+    } else if (pending & (LIBSPAWN_READY_NOTIFY | LIBSPAWN_READY_SOCKET) &&
+               !child->has_said_status) {
         return "waiting for its notification";
     }
     return NULL;
@@ -46,7 +49,7 @@ static void
 handle_ended(struct libspawn_child *child,
              const struct libspawn__watcher_message *message)
 {
-    const char *stage = pending_stage(message->u.ended.pending);
+    const char *stage = pending_stage(child, message->u.ended.pending);
     const struct libspawn__record end = {
         .is_known = message->u.ended.is_known,
         .wait_status = message->u.ended.wait_status,
@@ -153,6 +156,41 @@ handle_upgraded(struct libspawn_child *child,
     child->upgrade_errno = message->u.upgraded.sys_errno;
 }
 
+/* More time, never less. */
+static void
+extend_deadline(struct libspawn_child *child, uint32_t ms)
+{
+    struct libspawn__timer *deadline = &child->deadline;
+    int64_t old_ms = deadline->at_ms;
+    int64_t at_ms = MIN(libspawn__clock_now_ms() + (int64_t)ms,
+                        child->deadline_max_ms);
+
+    if (old_ms != LIBSPAWN__NEVER && at_ms > old_ms) {
+        child->report.pub.deadline_ms += at_ms - old_ms;
+        libspawn__timer_set(deadline, at_ms);
+    }
+}
+
+static void
+handle_notified(struct libspawn_child *child,
+                const struct libspawn__watcher_message *message)
+{
+    char status[sizeof message->u.notified.status];
+
+    if (child->state != LIBSPAWN__CHILD_WAITING || child->is_end_asked) {
+        return;
+    }
+    if (message->u.notified.has_extension) {
+        extend_deadline(child, message->u.notified.extend_ms);
+    }
+    if (message->u.notified.has_status) {
+        memcpy(status, message->u.notified.status, sizeof status);
+        status[sizeof status - 1] = '\0';
+        child->has_said_status = true;
+        libspawn__report_set(&child->report, &child->report.stage, status);
+    }
+}
+
 static const struct {
     enum libspawn__watcher_type type;
     void (*handle)(struct libspawn_child *child,
@@ -165,6 +203,7 @@ static const struct {
     { LIBSPAWN__WATCHER_ENDED, handle_ended },
     { LIBSPAWN__WATCHER_FAILED, handle_failed },
     { LIBSPAWN__WATCHER_UPGRADED, handle_upgraded },
+    { LIBSPAWN__WATCHER_NOTIFIED, handle_notified },
 };
 
 static void

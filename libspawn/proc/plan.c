@@ -164,10 +164,11 @@ static const struct field {
     FIELD(36, NUMBER, scheduler),
     FIELD(37, NUMBER, io_class),
     FIELD(38, NUMBER, io_level),
+    FIELD(39, NUMBER, max_start_ms),
 #undef FIELD
 };
 
-static const char magic[8] = "LSPLAN2";
+static const char magic[8] = "LSPLAN3";
 
 struct item_header {
     uint32_t tag;  /* little endian, as all numbers */

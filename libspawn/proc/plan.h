@@ -112,6 +112,7 @@ struct libspawn_plan {
     char *ready_path;
     char *ready_value;
     uint64_t notify_fd; /* the child's number */
+    uint64_t max_start_ms; /* by asking for more; 0: default */
 
     uint64_t start_ms; /* 0: for ever */
     uint64_t stop_ms;

@@ -84,6 +84,30 @@ check_paths(const struct libspawn_plan *plan, struct libspawn_err *err)
     return rc;
 }
 
+/* What the child is told by its environment has to be true. */
+static int
+check_socket(const struct libspawn_plan *plan, struct libspawn_err *err)
+{
+    size_t i;
+
+    if (!(plan->ready & LIBSPAWN_READY_SOCKET)) {
+        return 0;
+    }
+    if (plan->namespaces & LIBSPAWN_NAMESPACE_NET) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "the notify socket cannot be reached from a "
+                              "network namespace of its own");
+    }
+    for (i = 0; i < plan->env.n_items; i++) {
+        if (libspawn__str_has_prefix(plan->env.items[i], "NOTIFY_SOCKET=")) {
+            return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                                  "NOTIFY_SOCKET is both in the environment "
+                                  "of the plan and set by the watcher");
+        }
+    }
+    return 0;
+}
+
 static int
 check_store(const struct libspawn_plan *plan, struct libspawn_err *err)
 {
@@ -136,7 +160,7 @@ libspawn__plan_check(const struct libspawn_plan *plan,
     static int (*const checks[])(const struct libspawn_plan *,
                                  struct libspawn_err *) = {
         check_environment, check_descriptors, check_paths,
-        check_store,       check_landlock,
+        check_socket,      check_store,       check_landlock,
     };
     size_t i;
     int rc = 0;

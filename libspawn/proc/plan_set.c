@@ -412,6 +412,16 @@ libspawn_plan_ready_on_notify(struct libspawn_plan *plan, int child_fd)
 }
 
 void
+libspawn_plan_ready_on_socket(struct libspawn_plan *plan,
+                              uint32_t max_start_ms)
+{
+    if (plan) {
+        plan->max_start_ms = max_start_ms;
+        plan->ready |= LIBSPAWN_READY_SOCKET;
+    }
+}
+
+void
 libspawn_plan_ready_on_confirm(struct libspawn_plan *plan)
 {
     if (plan) {

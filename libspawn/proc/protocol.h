@@ -7,6 +7,7 @@
  *       PLAN  + memfd, fds  ----->
  *                           <-----  HELD + pidfd    child forked, held
  *                           <-----  STARTED         exec succeeded
+ *                           <-----  NOTIFIED        the child said something
  *       CONFIRM             ----->                  the caller's condition
  *                           <-----  READY           record says "running"
  *       RELEASE             ----->
@@ -38,6 +39,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proc/notify.h"
+
 enum {
     LIBSPAWN__WATCHER_VERSION = 3,
     LIBSPAWN__WATCHER_FD = 3
@@ -66,7 +69,8 @@ enum libspawn__watcher_type {
     LIBSPAWN__WATCHER_FAILED,
     LIBSPAWN__WATCHER_ENDED,
     LIBSPAWN__WATCHER_ATTACHED,
-    LIBSPAWN__WATCHER_UPGRADED
+    LIBSPAWN__WATCHER_UPGRADED,
+    LIBSPAWN__WATCHER_NOTIFIED
 };
 
 /* Bytes that prove to the watcher that somebody could read the record. */
@@ -114,6 +118,12 @@ struct libspawn__watcher_message {
         struct {
             int32_t sys_errno; /* 0: done; otherwise all is as before */
         } upgraded;
+        struct {
+            uint32_t has_extension;
+            uint32_t has_status;
+            uint32_t extend_ms; /* how much more the start may take */
+            char status[LIBSPAWN__NOTIFY_STATUS_SIZE]; /* what it is doing */
+        } notified;
     } u;
     uint32_t tail_size;
     char tail[LIBSPAWN__TAIL_SIZE];

@@ -386,30 +386,25 @@ libspawn__stream_listen(const char *name, mode_t mode, int *fd_r,
 enum { HIDDEN_NAME_AT = offsetof(struct sockaddr_un, sun_path) + 1 };
 
 static int
-new_hidden_socket(struct libspawn_err *err)
+new_hidden_socket(int type, struct libspawn_err *err)
 {
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     return fd < 0 ? libspawn__fail_errno(err, errno, "making a socket") : fd;
 }
 
-int
-libspawn__stream_listen_hidden(char **name_r, int *fd_r,
-                               struct libspawn_err *err)
+/* Gives it a name that nobody has. */
+static int
+name_hidden_socket(int fd, char **name_r, struct libspawn_err *err)
 {
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     socklen_t size = sizeof un;
-    AUTO_FREE char *name = NULL;
-    AUTO_FD int fd = new_hidden_socket(err);
+    char *name;
 
-    if (fd < 0) {
-        return fd;
-    }
     /* An address without a name asks the kernel for one. */
     if (bind(fd, (const struct sockaddr *)&un, sizeof un.sun_family) < 0 ||
-        listen(fd, SOMAXCONN) < 0 ||
         getsockname(fd, (struct sockaddr *)&un, &size) < 0) {
-        return libspawn__fail_errno(err, errno, "listening");
+        return libspawn__fail_errno(err, errno, "naming a socket");
     }
     if (size <= HIDDEN_NAME_AT) {
         return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
@@ -418,6 +413,53 @@ libspawn__stream_listen_hidden(char **name_r, int *fd_r,
     name = strndup(un.sun_path + 1, size - HIDDEN_NAME_AT);
     if (!name) {
         return libspawn__fail_nomem(err);
+    }
+    *name_r = name;
+    return 0;
+}
+
+int
+libspawn__stream_listen_hidden(char **name_r, int *fd_r,
+                               struct libspawn_err *err)
+{
+    AUTO_FREE char *name = NULL;
+    AUTO_FD int fd = new_hidden_socket(SOCK_SEQPACKET, err);
+    int rc;
+
+    if (fd < 0) {
+        return fd;
+    }
+    rc = name_hidden_socket(fd, &name, err);
+    if (rc) {
+        return rc;
+    }
+    if (listen(fd, SOMAXCONN) < 0) {
+        return libspawn__fail_errno(err, errno, "listening");
+    }
+    *name_r = TAKE_PTR(name);
+    *fd_r = TAKE_FD(fd);
+    return 0;
+}
+
+int
+libspawn__stream_open_mailbox(char **name_r, int *fd_r,
+                              struct libspawn_err *err)
+{
+    static const int on = 1;
+    AUTO_FREE char *name = NULL;
+    AUTO_FD int fd = new_hidden_socket(SOCK_DGRAM, err);
+    int rc;
+
+    if (fd < 0) {
+        return fd;
+    }
+    /* Before anybody knows its name, so that no letter is without. */
+    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
+        return libspawn__fail_errno(err, errno, "asking for senders");
+    }
+    rc = name_hidden_socket(fd, &name, err);
+    if (rc) {
+        return rc;
     }
     *name_r = TAKE_PTR(name);
     *fd_r = TAKE_FD(fd);
@@ -436,7 +478,7 @@ libspawn__stream_connect_hidden(const char *name, int *fd_r,
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                               "'%s' is no name of a socket", name);
     }
-    fd = new_hidden_socket(err);
+    fd = new_hidden_socket(SOCK_SEQPACKET, err);
     if (fd < 0) {
         return fd;
     }
@@ -562,6 +604,16 @@ collect_fds(struct msghdr *message, int fds[KERNEL_FDS_MAX])
     return n_fds;
 }
 
+static void
+close_all(const int *fds, size_t n_fds)
+{
+    size_t i;
+
+    for (i = 0; i < n_fds; i++) {
+        close(fds[i]);
+    }
+}
+
 ssize_t
 libspawn__stream_recv(int fd, void *bytes, size_t size, int *fds,
                       size_t *n_fds_r)
@@ -575,7 +627,6 @@ libspawn__stream_recv(int fd, void *bytes, size_t size, int *fds,
     int received[KERNEL_FDS_MAX];
     size_t n_received;
     int error = 0;
-    size_t i;
     ssize_t n;
 
     /* ECONNRESET is how the kernel says, once, that the peer closed without
@@ -597,14 +648,60 @@ libspawn__stream_recv(int fd, void *bytes, size_t size, int *fds,
         error = -EMFILE;
     }
     if (error) {
-        for (i = 0; i < n_received; i++) {
-            close(received[i]);
-        }
+        close_all(received, n_received);
         return error;
     }
     if (n_received) {
         memcpy(fds, received, n_received * sizeof *fds);
     }
     *n_fds_r = n_received;
+    return n;
+}
+
+/* 0: nobody that can be seen from here. */
+static pid_t
+find_sender(struct msghdr *message)
+{
+    struct cmsghdr *header;
+    struct ucred sender = { 0 };
+
+    for (header = CMSG_FIRSTHDR(message); header;
+         header = CMSG_NXTHDR(message, header)) {
+        if (header->cmsg_level == SOL_SOCKET &&
+            header->cmsg_type == SCM_CREDENTIALS &&
+            header->cmsg_len == CMSG_LEN(sizeof sender)) {
+            memcpy(&sender, CMSG_DATA(header), sizeof sender);
+        }
+    }
+    return sender.pid;
+}
+
+ssize_t
+libspawn__stream_recv_letter(int fd, void *bytes, size_t size, pid_t *sender_r)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[RECV_CONTROL_SIZE];
+    } control;
+    struct iovec iov = { .iov_base = bytes, .iov_len = size };
+    struct msghdr message;
+    int received[KERNEL_FDS_MAX];
+    ssize_t n;
+
+    do {
+        message = (struct msghdr){ .msg_iov = &iov,
+                                   .msg_iovlen = 1,
+                                   .msg_control = &control,
+                                   .msg_controllen = sizeof control };
+        n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return -errno;
+    }
+    close_all(received, collect_fds(&message, received));
+    if (message.msg_flags & MSG_TRUNC) {
+        return -EPROTO;
+    }
+    *sender_r = find_sender(&message);
     return n;
 }

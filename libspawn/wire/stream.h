@@ -42,6 +42,11 @@ int libspawn__stream_listen_hidden(char **name_r, int *fd_r,
 int libspawn__stream_connect_hidden(const char *name, int *fd_r,
                                     struct libspawn_err *err);
 
+/* A place for letters (SOCK_DGRAM) from anybody of this network namespace,
+ * under such a name; libspawn__stream_recv_letter reads them. */
+int libspawn__stream_open_mailbox(char **name_r, int *fd_r,
+                                  struct libspawn_err *err);
+
 /* LIBSPAWN_ERR_BUSY: nobody is waiting. */
 int libspawn__stream_accept(int listener, int *fd_r, struct libspawn_err *err);
 
@@ -74,5 +79,13 @@ ssize_t libspawn__stream_send(int fd, const void *bytes, size_t size,
  * peer that left without reading all of ours), or -errno. */
 ssize_t libspawn__stream_recv(int fd, void *bytes, size_t size, int *fds,
                               size_t *n_fds_r);
+
+/* Receives one letter, which may be empty, and who sent it by what the kernel
+ * vouches for (0: a process that cannot be seen from here).  Only a process
+ * with CAP_SYS_ADMIN can send in the name of another.  Descriptors that came
+ * along are closed.  A letter larger than 'size' is -EPROTO, and is gone.
+ * Returns the bytes, or -errno (-EAGAIN: there is none). */
+ssize_t libspawn__stream_recv_letter(int fd, void *bytes, size_t size,
+                                     pid_t *sender_r);
 
 #endif

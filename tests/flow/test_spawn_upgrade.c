@@ -26,7 +26,7 @@ enum {
 static void
 make_new_watcher(const struct story *story, bool is_other_version)
 {
-    static const char magic[] = "LSWATCH1";
+    static const char magic[] = "LSWATCH2";
     AUTO_FREE char *bytes = NULL;
     AUTO_FD int fd = -1;
     struct libspawn_err err;

@@ -82,6 +82,7 @@ full_plan(void)
     libspawn_plan_ready_on_store(plan, "/s", "running");
     libspawn_plan_ready_on_notify(plan, 8);
     libspawn_plan_ready_on_confirm(plan);
+    libspawn_plan_ready_on_socket(plan, 39);
     libspawn_plan_set_timeouts(plan, 1, UINT32_MAX);
     libspawn_plan_remove_at_end(plan, "/e");
     set_rights(plan);
@@ -159,6 +160,7 @@ assert_same_plan(const struct libspawn_plan *a, const struct libspawn_plan *b)
     ck_assert(libspawn__str_equal(a->ready_path, b->ready_path));
     ck_assert(libspawn__str_equal(a->ready_value, b->ready_value));
     ck_assert(a->notify_fd == b->notify_fd);
+    ck_assert(a->max_start_ms == b->max_start_ms);
     ck_assert(a->start_ms == b->start_ms);
     ck_assert(a->stop_ms == b->stop_ms);
     assert_same_strings(&a->end_files, &b->end_files);
@@ -278,7 +280,7 @@ unpack_item(uint32_t tag, const void *bytes, size_t size,
     AUTO_BUF struct libspawn__buf buf = { 0 };
     struct item item = { htole32(tag), htole32((uint32_t)size) };
 
-    libspawn__buf_append(&buf, "LSPLAN2", 8);
+    libspawn__buf_append(&buf, "LSPLAN3", 8);
     libspawn__buf_append(&buf, &item, sizeof item);
     libspawn__buf_append(&buf, bytes, size);
     return unpack(buf.data, buf.size, err);
@@ -345,7 +347,7 @@ TEST(plan_with_a_field_twice__is_refused)
     struct item item = { htole32(TAG_PROGRAM), htole32(1) };
     struct libspawn_err err;
 
-    libspawn__buf_append(&buf, "LSPLAN2", 8);
+    libspawn__buf_append(&buf, "LSPLAN3", 8);
     libspawn__buf_append(&buf, &item, sizeof item);
     libspawn__buf_append(&buf, "a", 1);
     libspawn__buf_append(&buf, &item, sizeof item);

@@ -349,4 +349,18 @@ TEST(plan_with_too_many_groups__is_refused)
     assert_refused_with(plan, LIBSPAWN_ERR_LIMIT, "at most 65536");
 }
 
+TEST(plan_with_notify_socket_twice_or_out_of_reach__is_refused)
+{
+    struct libspawn_plan *plan = new_plan();
+
+    libspawn_plan_ready_on_socket(plan, 0);
+    libspawn_plan_add_env(plan, "NOTIFY_SOCKET=/run/systemd/notify");
+    assert_refused(plan, "NOTIFY_SOCKET is both");
+    plan = new_plan();
+    libspawn_plan_ready_on_socket(plan, 0);
+    libspawn_plan_set_namespaces(plan, LIBSPAWN_NAMESPACE_NET);
+    assert_refused(plan, "cannot be reached");
+    libspawn_plan_ready_on_socket(NULL, 0);
+}
+
 TEST_MAIN("plan_check")

@@ -246,7 +246,7 @@ watcher_watch(struct watcher *w, struct libspawn_err *err)
 static int
 begin(struct watcher *w, struct libspawn_err *err)
 {
-    w->caller_fd = w->listener_fd = -1;
+    w->caller_fd = w->listener_fd = w->mailbox_fd = -1;
     w->sigchld_fd = w->output_fd = w->notify_fd = w->child.fd = w->log.fd = -1;
     libspawn__list_init(&w->clients);
     libspawn__plan_init(&w->plan);

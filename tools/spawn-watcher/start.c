@@ -20,6 +20,7 @@ become_ready(struct watcher *w)
     int rc = 0;
 
     libspawn__store_watch_remove(&w->ready_watch);
+    watcher_shut_mailbox(w);
     w->state = WATCHER_READY;
     if (w->store) {
         w->record.state = LIBSPAWN__RECORD_RUNNING;
@@ -109,6 +110,7 @@ on_exec_result(struct libspawn__io *io, uint32_t events)
     struct watcher *w = CONTAINER_OF(io, struct watcher, result_io);
     struct libspawn__watcher_message message = { 0 };
     struct libspawn__exec_result result;
+    struct libspawn_err err;
 
     (void)events;
     libspawn__io_remove(&w->result_io);
@@ -120,6 +122,10 @@ on_exec_result(struct libspawn__io *io, uint32_t events)
         w->executed_at_ms = libspawn__loop_now(w->loop);
         w->state = WATCHER_WAITING;
         watcher_send(w, &message, LIBSPAWN__WATCHER_STARTED, -1);
+        if (watcher_read_mailbox(w, &err)) {
+            watcher_fail(w, &err);
+            return;
+        }
         watcher_condition_holds(w, LIBSPAWN_READY_EXEC);
         /* Nobody waits for us now. */
         watcher_oom_begin(w);
@@ -178,6 +184,9 @@ prepare(struct watcher *w, int *output_r, int *notify_r,
     }
     if (!rc) {
         rc = watcher_listen(w, err);
+    }
+    if (!rc) {
+        rc = watcher_open_mailbox(w, err);
     }
     if (!rc) {
         rc = open_pipe(&w->output_fd, output_r, err);

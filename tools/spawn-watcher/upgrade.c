@@ -32,7 +32,7 @@ enum {
 };
 
 /* The last byte is the version of what follows the head. */
-static const char magic[8] = "LSWATCH1";
+static const char magic[8] = "LSWATCH2";
 
 struct head {
     char magic[sizeof magic];
@@ -49,6 +49,7 @@ struct state {
     int32_t output_fd;
     int32_t listener_fd;
     int32_t log_fd;
+    int32_t mailbox_fd;
     int32_t asker_fd; /* one of the others: who wants an answer */
     uint32_t n_clients;
     int32_t client_fds[WATCHER_CLIENTS_MAX];
@@ -75,6 +76,7 @@ save(const struct watcher *w, struct state *state)
     state->output_fd = w->output_fd;
     state->listener_fd = w->listener_fd;
     state->log_fd = w->log.fd;
+    state->mailbox_fd = w->mailbox_fd;
     state->n_clients = (uint32_t)watcher_list_clients(w, state->client_fds,
                                                       WATCHER_CLIENTS_MAX);
     state->child = w->record.child;
@@ -96,7 +98,8 @@ set_inherited(const struct state *state, bool is_inherited)
 {
     const int32_t fds[] = { state->head.program_fd, state->plan_fd,
                             state->caller_fd,       state->output_fd,
-                            state->listener_fd,     state->log_fd };
+                            state->listener_fd,     state->log_fd,
+                            state->mailbox_fd };
     int flags = is_inherited ? 0 : FD_CLOEXEC;
     size_t i;
 
@@ -229,6 +232,7 @@ restore(struct watcher *w, const struct state *state, struct libspawn_err *err)
     w->caller_fd = state->caller_fd;
     w->output_fd = state->output_fd;
     w->listener_fd = state->listener_fd;
+    w->mailbox_fd = state->mailbox_fd;
     w->executed_at_ms = state->executed_at_ms;
     w->oom = state->oom;
     record->state = LIBSPAWN__RECORD_RUNNING;

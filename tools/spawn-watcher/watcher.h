@@ -37,6 +37,7 @@
 #include "loop/loop.h"
 #include "proc/exec.h"
 #include "proc/log.h"
+#include "proc/notify.h"
 #include "proc/plan.h"
 #include "proc/protocol.h"
 #include "proc/record.h"
@@ -93,6 +94,11 @@ struct watcher {
     struct libspawn__io output_io;
     int notify_fd;
     struct libspawn__io notify_io;
+    int mailbox_fd; /* of what the child says by sd_notify(3); -1: none */
+    struct libspawn__io mailbox_io;
+    struct libspawn__timer mailbox_timer; /* tells what is not told yet */
+    struct libspawn__notify untold;
+    bool has_refused_letter; /* of another process; said once */
     int sigchld_fd;
     struct libspawn__io sigchld_io;
     struct libspawn__timer kill_timer;
@@ -148,6 +154,13 @@ _Noreturn void watcher_await_lock(int socket, int fd);
  * after one that could not. */
 int watcher_resume(struct watcher *w, int state_fd, bool is_back,
                    struct libspawn_err *err);
+
+/* letters.c: what the child says by sd_notify(3).  Opened before the fork, and
+ * named in the environment of the plan; read once the program runs; closed to
+ * all when the child is ready. */
+int watcher_open_mailbox(struct watcher *w, struct libspawn_err *err);
+int watcher_read_mailbox(struct watcher *w, struct libspawn_err *err);
+void watcher_shut_mailbox(struct watcher *w);
 
 /* oom.c */
 void watcher_oom_begin(struct watcher *w);

@@ -12,4 +12,9 @@
 int64_t libspawn__clock_now_ms(void);      /* CLOCK_MONOTONIC */
 int64_t libspawn__clock_realtime_ms(void); /* since 1970, UTC */
 
+/* "2026-11-21T12:34:56.789Z": ISO 8601, of the years 1970 to 9999. */
+enum { LIBSPAWN__CLOCK_TEXT_SIZE = 25 };
+void libspawn__clock_format(int64_t realtime_ms,
+                            char text[LIBSPAWN__CLOCK_TEXT_SIZE]);
+
 #endif

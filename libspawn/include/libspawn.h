@@ -362,6 +362,10 @@ LIBSPAWN_EXPORT void libspawn_plan_set_log(struct libspawn_plan *plan,
                                            const char *path, size_t max_size,
                                            unsigned int n_old);
 
+/* Each line of the log begins with the time at which the watcher read its
+ * first byte, "2026-11-21T12:34:56.789Z " (UTC).  Not in the last lines. */
+LIBSPAWN_EXPORT void libspawn_plan_set_log_stamps(struct libspawn_plan *plan);
+
 /* Which store ("dir:PATH", "xenstore:"; NULL: no record is kept) and where in
  * it the record is written before the child runs. */
 LIBSPAWN_EXPORT void libspawn_plan_set_record(struct libspawn_plan *plan,

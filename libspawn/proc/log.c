@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/utf8.h"
@@ -105,6 +106,7 @@ libspawn__log_save(const struct libspawn__log *log,
         .lost_errno = log->lost_errno,
         .ring_end = log->ring_end,
         .ring_is_full = log->ring_is_full,
+        .is_mid_line = log->is_mid_line,
     };
     memcpy(state_r->ring, log->ring,
            log->ring_is_full ? RING_SIZE : log->ring_end);
@@ -131,6 +133,7 @@ libspawn__log_resume(struct libspawn__log *log, const char *path,
     log->lost_errno = state->lost_errno;
     log->ring_end = state->ring_end;
     log->ring_is_full = state->ring_is_full;
+    log->is_mid_line = state->is_mid_line;
     memcpy(log->ring, state->ring, RING_SIZE);
     return 0;
 }
@@ -222,46 +225,140 @@ write_file(struct libspawn__log *log, const char *bytes, size_t size)
     }
 }
 
+/* ---- Time stamps ------------------------------------------------------- */
+
+/* "2026-11-21T12:34:56.789Z " */
+enum {
+    STAMP_SIZE = LIBSPAWN__CLOCK_TEXT_SIZE + 1
+};
+
+/* Empty in a log without. */
+static void
+make_stamp(const struct libspawn__log *log, char stamp[STAMP_SIZE])
+{
+    stamp[0] = '\0';
+    if (log->is_stamped) {
+        libspawn__clock_format(libspawn__clock_realtime_ms(), stamp);
+        stamp[STAMP_SIZE - 2] = ' ';
+        stamp[STAMP_SIZE - 1] = '\0';
+    }
+}
+
+/* What goes to the file in one write. */
+struct block {
+    char bytes[4096];
+    size_t size;
+};
+
+static void
+flush_block(struct libspawn__log *log, struct block *block)
+{
+    write_file(log, block->bytes, block->size);
+    block->size = 0;
+}
+
+static void
+add_to_block(struct libspawn__log *log, struct block *block, const char *bytes,
+             size_t size)
+{
+    while (size) {
+        size_t n = MIN(size, sizeof block->bytes - block->size);
+
+        memcpy(block->bytes + block->size, bytes, n);
+        block->size += n;
+        bytes += n;
+        size -= n;
+        if (block->size == sizeof block->bytes) {
+            flush_block(log, block);
+        }
+    }
+}
+
+/* All that arrives at once has one time.  A line that fits into a block is
+ * never in two, so that a new file begins with a stamp, too. */
+static void
+write_stamped(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    struct block block;
+    char stamp[STAMP_SIZE];
+
+    block.size = 0;
+    make_stamp(log, stamp);
+    while (size) {
+        const char *newline = memchr(bytes, '\n', size);
+        size_t n = newline ? (size_t)(newline - bytes) + 1 : size;
+
+        if (block.size + strlen(stamp) + n > sizeof block.bytes) {
+            flush_block(log, &block);
+        }
+        if (!log->is_mid_line) {
+            add_to_block(log, &block, stamp, strlen(stamp));
+        }
+        add_to_block(log, &block, bytes, n);
+        log->is_mid_line = !newline;
+        bytes += n;
+        size -= n;
+    }
+    flush_block(log, &block);
+}
+
+/* ---- What is written --------------------------------------------------- */
+
 /* False when there is no room for it, so none for anything else. */
 static bool
 tell_loss(struct libspawn__log *log)
 {
+    char stamp[STAMP_SIZE];
     char line[160];
     int len;
 
     if (!log->lost) {
         return true;
     }
+    make_stamp(log, stamp);
     len = snprintf(line, sizeof line,
-                   "\nspawn-watcher: %llu bytes of output are lost: %.60s\n",
-                   (unsigned long long)log->lost,
+                   "\n%sspawn-watcher: %llu bytes of output are lost: %.60s\n",
+                   stamp, (unsigned long long)log->lost,
                    strerror(log->lost_errno));
     if (write_part(log, line, (size_t)len) <
         (ssize_t)MIN((uint64_t)len, log->max_size)) {
         return false;
     }
     log->lost = 0;
+    log->is_mid_line = false;
     return true;
+}
+
+static void
+put(struct libspawn__log *log, const char *bytes, size_t size)
+{
+    if (!log->path || !size) {
+        return;
+    }
+    if (!tell_loss(log)) {
+        lose(log, size, log->lost_errno);
+    } else if (log->is_stamped) {
+        write_stamped(log, bytes, size);
+    } else {
+        write_file(log, bytes, size);
+    }
+    log->is_mid_line = bytes[size - 1] != '\n';
 }
 
 void
 libspawn__log_note(struct libspawn__log *log, const char *bytes, size_t size)
 {
-    if (!log->path) {
-        return;
+    if (log->is_mid_line) {
+        put(log, "\n", 1);
     }
-    if (tell_loss(log)) {
-        write_file(log, bytes, size);
-    } else {
-        lose(log, size, log->lost_errno);
-    }
+    put(log, bytes, size);
 }
 
 void
 libspawn__log_write(struct libspawn__log *log, const char *bytes, size_t size)
 {
     write_ring(log, bytes, size);
-    libspawn__log_note(log, bytes, size);
+    put(log, bytes, size);
 }
 
 /* The ring in order, without the partial line that was overwritten. */

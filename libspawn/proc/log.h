@@ -27,6 +27,9 @@ struct libspawn__log {
     uint64_t size; /* of the present file */
     uint64_t lost; /* bytes that could not be written, and are not told yet */
     int lost_errno;
+    bool is_stamped;  /* the owner's: each line in the file begins with the
+                         time; not in the tail */
+    bool is_mid_line; /* what was written last did not end a line */
 
     char *ring; /* the last bytes, RING_SIZE of them */
     size_t ring_end;
@@ -40,6 +43,7 @@ struct libspawn__log_state {
     uint64_t ring_end;
     int32_t lost_errno;
     uint32_t ring_is_full;
+    uint32_t is_mid_line;
     char ring[LIBSPAWN__TAIL_SIZE];
 };
 
@@ -62,7 +66,8 @@ void libspawn__log_close(struct libspawn__log *log);
 void libspawn__log_write(struct libspawn__log *log, const char *bytes,
                          size_t size);
 
-/* The same for what is not the child's own: it is not among its last lines. */
+/* The same for lines that are not the child's own: they are not among its last
+ * ones, and begin a line. */
 void libspawn__log_note(struct libspawn__log *log, const char *bytes,
                         size_t size);
 

@@ -48,7 +48,8 @@ enum libspawn__plan_option {
     LIBSPAWN__PLAN_OOM_SCORE_ADJ = 1 << 14,
     LIBSPAWN__PLAN_SCHEDULER = 1 << 15,
     LIBSPAWN__PLAN_IO_PRIORITY = 1 << 16,
-    LIBSPAWN__PLAN_ALL_OPTIONS = (1 << 17) - 1
+    LIBSPAWN__PLAN_LOG_STAMPS = 1 << 17, /* of the log, not of the child */
+    LIBSPAWN__PLAN_ALL_OPTIONS = (1 << 18) - 1
 };
 
 struct libspawn__plan_fd {

@@ -365,6 +365,14 @@ libspawn_plan_set_log(struct libspawn_plan *plan, const char *path,
 }
 
 void
+libspawn_plan_set_log_stamps(struct libspawn_plan *plan)
+{
+    if (plan) {
+        set_option(plan, LIBSPAWN__PLAN_LOG_STAMPS, true);
+    }
+}
+
+void
 libspawn_plan_set_record(struct libspawn_plan *plan, const char *store_address,
                          const char *path)
 {

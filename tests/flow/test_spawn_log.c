@@ -108,6 +108,22 @@ TEST(log_of_both_outputs__is_in_the_order_of_writing)
     ck_assert_str_eq(story_report(&story)->tail, log);
 }
 
+TEST(log_with_time_stamps__has_them_and_the_report_has_not)
+{
+    AUTO_STORY struct story story;
+    AUTO_FREE char *log = NULL;
+
+    begin_with_log(&story, 0, 0);
+    libspawn_plan_set_log_stamps(story.plan);
+    story_program(&story, "/bin/sh", "-c", "printf one; printf ' two\\n'; "
+                                           "exit 1");
+    run_until_failed(&story);
+    log = harness_read_file(LOG);
+    ck_assert_uint_eq(strlen(log), strlen("0000-00-00T00:00:00.000Z ") + 8);
+    ck_assert_str_eq(log + strlen(log) - 10, "Z one two\n");
+    ck_assert_str_eq(story_report(&story)->tail, "one two\n");
+}
+
 TEST(log_that_is_a_symbolic_link__is_not_followed)
 {
     AUTO_STORY struct story story;

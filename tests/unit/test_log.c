@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/auto.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "proc/log.h"
@@ -171,6 +174,185 @@ TEST(log_that_vanishes__comes_back_with_the_next_file)
     ck_assert_int_eq(unlink("l"), 0);
     put(&log, "bbbbbbb\n");
     assert_content("l", "bbbbbbb\n");
+}
+
+/* ---- Time stamps ------------------------------------------------------- */
+
+/* The file with each stamp as one T: what is not a stamp stays. */
+static char *
+read_stamped(const char *path)
+{
+    static const char form[] = "0000-00-00T00:00:00.000Z ";
+    char *text = harness_read_file(path);
+    char *from = text;
+    char *to = text;
+
+    while (*from) {
+        size_t i;
+
+        for (i = 0; form[i]; i++) {
+            if (form[i] == '0' ? from[i] < '0' || from[i] > '9'
+                               : from[i] != form[i]) {
+                break;
+            }
+        }
+        *to++ = form[i] ? *from : 'T';
+        from += form[i] ? 1 : i;
+    }
+    *to = '\0';
+    return text;
+}
+
+static void
+assert_stamped(const char *path, const char *expected)
+{
+    AUTO_FREE char *text = read_stamped(path);
+
+    ck_assert_str_eq(text, expected);
+}
+
+static void
+open_stamped(struct libspawn__log *log, uint64_t max_size)
+{
+    open_log(log, "l", max_size, 2);
+    log->is_stamped = true;
+}
+
+TEST(log_with_stamps__each_line_has_one_and_the_tail_none)
+{
+    AUTO_LOG struct libspawn__log log;
+
+    open_stamped(&log, 1000);
+    put(&log, "one\ntwo\n");
+    put(&log, "\nfour\n");
+    assert_stamped("l", "Tone\nTtwo\nT\nTfour\n");
+    ck_assert_str_eq(tail_of(&log), "one\ntwo\n\nfour\n");
+}
+
+TEST(log_with_stamps__a_line_in_pieces_has_one)
+{
+    AUTO_LOG struct libspawn__log log;
+
+    open_stamped(&log, 1000);
+    put(&log, "a");
+    put(&log, "b");
+    put(&log, "c\nd");
+    put(&log, "\n");
+    put(&log, "e");
+    assert_stamped("l", "Tabc\nTd\nTe");
+}
+
+/* A line of the watcher does not continue one of the child. */
+TEST(log_note_in_the_middle_of_a_line__begins_another)
+{
+    AUTO_LOG struct libspawn__log log;
+
+    open_stamped(&log, 1000);
+    put(&log, "cut");
+    libspawn__log_note(&log, "note\n", 5);
+    put(&log, "more\n");
+    assert_stamped("l", "Tcut\nTnote\nTmore\n");
+    log.is_stamped = false;
+    put(&log, "cut");
+    libspawn__log_note(&log, "note\n", 5);
+    assert_stamped("l", "Tcut\nTnote\nTmore\ncut\nnote\n");
+    ck_assert_str_eq(tail_of(&log), "cutmore\ncut\n");
+}
+
+TEST(log_with_stamps_full__the_new_file_begins_with_one)
+{
+    AUTO_LOG struct libspawn__log log;
+
+    open_stamped(&log, 60);
+    put(&log, "one\n");
+    put(&log, "two\n");
+    put(&log, "three\n");
+    assert_stamped("l.1", "Tone\nTtwo\n");
+    assert_stamped("l", "Tthree\n");
+}
+
+TEST(log_with_stamps__a_long_text_is_complete)
+{
+    enum { SIZE = 20000 };
+    AUTO_LOG struct libspawn__log log;
+    AUTO_FREE char *text = NULL;
+    static char lines[SIZE + 1];
+    size_t n_lines = 1;
+    size_t i;
+
+    /* Lines of every length, one of them longer than any buffer. */
+    memset(lines, 'x', SIZE);
+    for (i = 0; i < 9000; i += 1 + i / 40) {
+        lines[i] = '\n';
+        n_lines++;
+    }
+    open_stamped(&log, 1000000);
+    put(&log, lines);
+    text = read_stamped("l");
+    for (i = 0; text[i]; i++) {
+        ck_assert((text[i] == 'T') == (!i || text[i - 1] == '\n'));
+    }
+    ck_assert_uint_eq(i, SIZE + n_lines);
+}
+
+/* Between two programs a line may be open. */
+TEST(log_resumed_in_the_middle_of_a_line__does_not_stamp_its_rest)
+{
+    struct libspawn__log log;
+    AUTO_LOG struct libspawn__log next;
+    struct libspawn__log_state state;
+    struct libspawn_err err;
+
+    open_stamped(&log, 1000);
+    put(&log, "be");
+    libspawn__log_save(&log, &state);
+    assert_ok(libspawn__log_resume(&next, "l", 1000, 2, TAKE_FD(log.fd),
+                                   &state, &err),
+              &err);
+    next.is_stamped = true;
+    put(&next, "gun\nnext\n");
+    assert_stamped("l", "Tbegun\nTnext\n");
+    libspawn__log_close(&log);
+}
+
+TEST(clock_format__is_iso_8601_in_utc)
+{
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } cases[] = {
+        { 0, "1970-01-01T00:00:00.000Z" },
+        { -1, "1970-01-01T00:00:00.000Z" },
+        { INT64_C(951827696789), "2000-02-29T12:34:56.789Z" },
+        { INT64_C(4107542400000), "2100-03-01T00:00:00.000Z" },
+        { INT64_C(253402300799999), "9999-12-31T23:59:59.999Z" },
+        { INT64_MAX, "9999-12-31T23:59:59.999Z" },
+    };
+    char text[LIBSPAWN__CLOCK_TEXT_SIZE];
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        libspawn__clock_format(cases[i].ms, text);
+        ck_assert_str_eq(text, cases[i].text);
+    }
+}
+
+/* Every day of four centuries, against the C library. */
+TEST(clock_format_of_any_day__is_that_of_gmtime)
+{
+    char text[LIBSPAWN__CLOCK_TEXT_SIZE];
+    char expected[LIBSPAWN__CLOCK_TEXT_SIZE];
+    time_t day;
+
+    for (day = 0; day < 400 * 366; day++) {
+        time_t seconds = day * 86400 + day % 86400;
+        struct tm tm;
+
+        ck_assert_ptr_nonnull(gmtime_r(&seconds, &tm));
+        strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+        libspawn__clock_format((int64_t)seconds * 1000, text);
+        ck_assert_str_eq(text, expected);
+    }
 }
 
 /* ---- The tail ---------------------------------------------------------- */

@@ -76,6 +76,7 @@ full_plan(void)
     libspawn_plan_add_fd(plan, 0, 7);
     libspawn_plan_add_fd(plan, 1, 1000);
     libspawn_plan_set_log(plan, "/var/log/x", 1234567890123, 9);
+    libspawn_plan_set_log_stamps(plan);
     libspawn_plan_set_record(plan, "dir:/x", "/r");
     libspawn_plan_add_pid_node(plan, "/p1");
     libspawn_plan_add_pid_node(plan, "/p2");

@@ -164,6 +164,8 @@ static void
 record_end(struct watcher *w)
 {
     struct libspawn_err err;
+    char line[sizeof err.text + 64];
+    int len;
     int rc;
 
     w->record.state = LIBSPAWN__RECORD_EXITED;
@@ -178,8 +180,10 @@ record_end(struct watcher *w)
                                     &err);
     }
     if (rc) {
-        libspawn__log_note(&w->log, err.text, strlen(err.text));
-        libspawn__log_note(&w->log, "\n", 1);
+        len = snprintf(line, sizeof line,
+                       "spawn-watcher: the end is not recorded: %s\n",
+                       err.text);
+        libspawn__log_note(&w->log, line, (size_t)len);
     }
 }
 

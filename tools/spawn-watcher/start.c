@@ -179,6 +179,7 @@ prepare(struct watcher *w, int *output_r, int *notify_r,
     w->pending = w->plan.ready;
     rc = libspawn__log_open(&w->log, w->plan.log_path, w->plan.log_max_size,
                             (unsigned int)w->plan.n_old_logs, err);
+    w->log.is_stamped = w->plan.options & LIBSPAWN__PLAN_LOG_STAMPS;
     if (!rc) {
         rc = open_store(w, err);
     }

@@ -245,11 +245,14 @@ restore(struct watcher *w, const struct state *state, struct libspawn_err *err)
     if (!rc) {
         rc = libspawn__str_assign(&w->text.secret, state->secret, err);
     }
-    return rc ? rc
-              : libspawn__log_resume(&w->log, w->plan.log_path,
-                                     w->plan.log_max_size,
-                                     (unsigned int)w->plan.n_old_logs,
-                                     state->log_fd, &state->log, err);
+    if (!rc) {
+        rc = libspawn__log_resume(&w->log, w->plan.log_path,
+                                  w->plan.log_max_size,
+                                  (unsigned int)w->plan.n_old_logs,
+                                  state->log_fd, &state->log, err);
+    }
+    w->log.is_stamped = w->plan.options & LIBSPAWN__PLAN_LOG_STAMPS;
+    return rc;
 }
 
 int

@@ -102,6 +102,7 @@ FLOW_TESTS := \
   test_restrict \
   test_spawn_adopt \
   test_spawn_caller \
+  test_spawn_confined \
   test_spawn_death \
   test_spawn_exec \
   test_spawn_inherit \
@@ -128,6 +129,7 @@ EXTRA_SOURCES_test_spawn_memory += tests/lib/memory.c
 $(foreach t,$(filter test_spawn_plan_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) += tests/flow/plan_story.c))
 EXTRA_LIBS_test_spawn_memory = $(EXTRA_LIBS_test_wire_memory)
+EXTRA_SOURCES_test_spawn_confined += tools/spawn-watcher/confine.c
 EXTRA_LIBS_test_spawn_adopt := -Wl,--wrap=ioctl
 EXTRA_SOURCES_test_spawn_monitor += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c

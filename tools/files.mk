@@ -4,6 +4,7 @@
 PROGRAMS += $(BUILD)/bin/spawn-watcher
 SOURCES_spawn-watcher := \
   tools/spawn-watcher/attach.c \
+  tools/spawn-watcher/confine.c \
   tools/spawn-watcher/end.c \
   tools/spawn-watcher/letters.c \
   tools/spawn-watcher/lock.c \

@@ -60,6 +60,12 @@ lose_caller(struct watcher *w)
     }
 }
 
+void
+watcher_confine(struct watcher *w)
+{
+    w->is_confined = w->is_confined || watcher_confine_calls();
+}
+
 static void
 release(struct watcher *w, const struct libspawn__watcher_message *message)
 {
@@ -79,6 +85,7 @@ release(struct watcher *w, const struct libspawn__watcher_message *message)
     /* Idle from here on: the store is opened again for the last word. */
     libspawn__store_close(w->store);
     w->store = NULL;
+    watcher_confine(w);
 }
 
 static void

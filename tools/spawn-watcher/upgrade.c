@@ -51,6 +51,7 @@ struct state {
     int32_t log_fd;
     int32_t mailbox_fd;
     int32_t asker_fd; /* one of the others: who wants an answer */
+    uint32_t is_confined;
     uint32_t n_clients;
     int32_t client_fds[WATCHER_CLIENTS_MAX];
 
@@ -77,6 +78,7 @@ save(const struct watcher *w, struct state *state)
     state->listener_fd = w->listener_fd;
     state->log_fd = w->log.fd;
     state->mailbox_fd = w->mailbox_fd;
+    state->is_confined = w->is_confined;
     state->n_clients = (uint32_t)watcher_list_clients(w, state->client_fds,
                                                       WATCHER_CLIENTS_MAX);
     state->child = w->record.child;
@@ -229,6 +231,7 @@ restore(struct watcher *w, const struct state *state, struct libspawn_err *err)
     }
     w->state = WATCHER_RELEASED;
     w->is_released = true;
+    w->is_confined = state->is_confined;
     w->caller_fd = state->caller_fd;
     w->output_fd = state->output_fd;
     w->listener_fd = state->listener_fd;
@@ -283,6 +286,7 @@ watcher_resume(struct watcher *w, int state_fd, bool is_back,
         rc = watcher_watch(w, err);
     }
     if (!rc) {
+        watcher_confine(w);
         tell(state.asker_fd, is_back ? EOPNOTSUPP : 0);
         watcher_reap(w);
     }

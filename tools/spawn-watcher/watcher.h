@@ -25,7 +25,8 @@
  *   RELEASED  the child lives on without the caller
  *   ENDING    SIGTERM was sent, SIGKILL follows when the grace is over
  *
- * Rights: runs as the caller's user; holds the socket to the caller, the
+ * Rights: runs as the caller's user, from RELEASED on without calls that it
+ * does not need (confine.c); holds the socket to the caller, the
  * child's pidfd, the read end of the child's output, the log, and in the
  * start the store; and a socket on which it listens: attach.c.
  */
@@ -66,6 +67,7 @@ struct watcher {
     enum watcher_state state;
     bool is_done;       /* leave the loop */
     bool is_released;   /* the child belongs to itself: keep the record */
+    bool is_confined;   /* some calls are refused, for good */
     uint64_t pending;   /* set of enum libspawn_ready that are not true yet */
 
     int caller_fd;      /* -1: the caller is gone */
@@ -162,6 +164,10 @@ int watcher_open_mailbox(struct watcher *w, struct libspawn_err *err);
 int watcher_read_mailbox(struct watcher *w, struct libspawn_err *err);
 void watcher_shut_mailbox(struct watcher *w);
 
+/* confine.c: gives up the calls that no watcher needs once the child is
+ * released.  False when the kernel will not, which changes nothing else. */
+bool watcher_confine_calls(void);
+
 /* oom.c */
 void watcher_oom_begin(struct watcher *w);
 enum libspawn__oom watcher_oom_end(const struct watcher *w, int wait_status);
@@ -181,6 +187,9 @@ int watcher_receive(int socket, struct libspawn__watcher_message *message,
  * stays the caller's. */
 void watcher_obey(struct watcher *w, int socket,
                   const struct libspawn__watcher_message *message, int fd);
+
+/* main.c: once in the life of the process. */
+void watcher_confine(struct watcher *w);
 
 /* main.c: waits for caller, output and child. */
 int watcher_watch(struct watcher *w, struct libspawn_err *err);

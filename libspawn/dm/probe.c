@@ -151,7 +151,23 @@ answer(struct libspawn__probe *probe,
 {
     end_run(probe);
     remember(probe, support, is_sure);
-    probe->fn(probe->user, support);
+    probe->fn(probe->user, support, NULL);
+}
+
+/* The machine may just have been busy, so the next start asks again. */
+static void
+give_up(struct libspawn__probe *probe)
+{
+    const struct libspawn__dm_support nothing = { 0 };
+    AUTO_FREE char *warning = libspawn__str_format(
+        "the device model '%s' did not say within %u ms what it supports: it "
+        "is started without its sandbox",
+        probe->program, (unsigned int)probe->timeout_ms);
+
+    end_run(probe);
+    probe->fn(probe->user, &nothing,
+              warning ? warning
+                      : "the device model is started without its sandbox");
 }
 
 static int run(struct libspawn__probe *probe, bool with_sandbox,
@@ -165,6 +181,10 @@ evaluate(struct libspawn__probe *probe)
     struct libspawn__dm_support support = { 0 };
     bool is_sure = false;
 
+    if (report->end == LIBSPAWN_END_DEADLINE) {
+        give_up(probe);
+        return;
+    }
     if (report->end == LIBSPAWN_END_EXITED && !report->exit_code &&
         find_version(text, support.version)) {
         is_sure = true;

@@ -5,7 +5,8 @@
  *   start --> "-sandbox ... -help" --> exit 0 -----------------> answer
  *                  |      \_ exit 1, and it talks of the sandbox:
  *                  |           "-help" --> exit 0 -------------> answer
- *                  '-- anything else, or too late -------------> nothing
+ *                  |-- anything else --------------------------> nothing
+ *                  '-- too late -------------------------------> a warning
  *
  * It runs as any child of the library does: started by a watcher, without a
  * shell, ended at its deadline and with its caller.  What it prints is read
@@ -14,9 +15,9 @@
  * is for the start itself to say.
  *
  * An answer is remembered (dm/probe_cache.h): for as long as the program is
- * the same file; but only for a minute when there was no answer, since the
- * machine may just have been busy, and for a script, which may run another
- * program the next time.
+ * the same file; but only for a minute when it made no sense, and for a
+ * script, which may run another program the next time.  That there was none in
+ * time is not: the machine may just have been busy.
  */
 #ifndef LIBSPAWN_DM_PROBE_H
 #define LIBSPAWN_DM_PROBE_H
@@ -38,9 +39,11 @@
 
 struct libspawn__probe;
 
-/* From the loop's dispatch, once.  May free the probe. */
+/* From the loop's dispatch, once.  May free the probe.  'warning' is NULL, or
+ * a sentence: it did not answer in time and is taken to support nothing. */
 typedef void libspawn__probe_fn(void *user,
-                                const struct libspawn__dm_support *support);
+                                const struct libspawn__dm_support *support,
+                                const char *warning);
 
 struct libspawn__probe_request {
     const char *state_dir; /* where answers are remembered */

@@ -5,6 +5,14 @@
 
 #include "store/paths.h"
 
+static void
+warn(const struct libspawn_create *create, const char *sentence)
+{
+    if (create->options.warning) {
+        create->options.warning(create->options.user, sentence);
+    }
+}
+
 /* ---- User -------------------------------------------------------------- */
 
 /* Where a hypervisor gives out the numbers, all of a machine's guests have
@@ -54,8 +62,8 @@ libspawn__confine_choose(struct libspawn_create *create,
     if (!rc && create->restricted.is_own) {
         rc = note_user(create, &owner, err);
     }
-    if (!rc && warning && create->options.warning) {
-        create->options.warning(create->options.user, warning);
+    if (!rc && warning) {
+        warn(create, warning);
     }
     return rc;
 }
@@ -103,21 +111,30 @@ end_probe(struct libspawn_create *create)
     free(TAKE_PTR(create->probed_program));
 }
 
-/* An abort that came meanwhile is taken note of behind this step, whose undo
- * finds nothing to end. */
 static void
-on_probed(void *user, const struct libspawn__dm_support *support)
+on_probed(void *user, const struct libspawn__dm_support *support,
+          const char *warning)
 {
     struct libspawn_create *create = user;
     AUTO_FREE char *program = TAKE_PTR(create->probed_program);
     struct libspawn_err err = { 0 };
-    int rc = 0;
+    int rc;
+
+    if (warning) {
+        warn(create, warning);
+    }
+    end_probe(create);
+    rc = create->run_probed(create, program, support, &err);
+    libspawn__create_step_done(create, rc ? &err : NULL);
+}
+
+bool
+libspawn__confine_abort_probe(struct libspawn_create *create)
+{
+    bool is_probing = create->probe;
 
     end_probe(create);
-    if (!create->err.code) {
-        rc = create->run_probed(create, program, support, &err);
-    }
-    libspawn__create_step_done(create, rc ? &err : NULL);
+    return is_probing;
 }
 
 int

@@ -27,6 +27,9 @@ libspawn__confine_release_owner(struct libspawn__store *store,
                                 const struct libspawn__restrict_owner *owner,
                                 struct libspawn_err *err);
 
+/* Ends the asking; false when nobody is being asked. */
+bool libspawn__confine_abort_probe(struct libspawn_create *create);
+
 /* Runs 'run' with what 'program' is known to support; only the first start of
  * a program has to ask it.  Returns as a step does. */
 int libspawn__confine_probe(struct libspawn_create *create,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "guest/confine.h"
 #include "guest/events.h"
 #include "guest/host.h"
 #include "guest/intent.h"
@@ -569,6 +570,8 @@ libspawn_create_abort(struct libspawn_create *create)
         begin_undo(create, &create->err);
     } else if (create->lock_wait) {
         libspawn__lock_wait_free(TAKE_PTR(create->lock_wait));
+        libspawn__create_step_done(create, &create->err);
+    } else if (libspawn__confine_abort_probe(create)) {
         libspawn__create_step_done(create, &create->err);
     } else if (create->dm && !create->is_dm_ended) {
         /* The step in flight waits for the device model: its end is the end

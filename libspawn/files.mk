@@ -85,6 +85,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/args.c \
   libspawn/guest/qemu/create.c \
   libspawn/guest/qemu/files.c \
+  libspawn/guest/qemu/firmware.c \
   libspawn/guest/qemu/hand.c \
   libspawn/guest/qemu/list.c \
   libspawn/guest/qemu/paths.c \

@@ -164,6 +164,7 @@ CLI_TESTS := \
   test_xl_events \
   test_xl_failures \
   test_xl_files \
+  test_xl_firmware \
   test_xl_interrupted \
   test_xl_json \
   test_xl_life \

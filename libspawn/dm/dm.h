@@ -27,8 +27,9 @@
 struct libspawn__dm;
 
 /* The child's descriptors by number: QMP, then one per serial port; and where
- * it may open nothing itself, kernel, ramdisk, one per tap interface, and two
- * per disk, the second for reading only. */
+ * it may open nothing itself, kernel, ramdisk, one per tap interface, two per
+ * disk, the second for reading only, and firmware: its code, and its variables
+ * as a disk; and our own monitor. */
 enum {
     LIBSPAWN__DM_QMP_FD = 3,
     LIBSPAWN__DM_OWN_FD = 4,
@@ -39,12 +40,17 @@ enum {
     LIBSPAWN__DM_NIC_FD = 11,
     LIBSPAWN__DM_NICS_MAX = 32,
     LIBSPAWN__DM_DISK_FD = 43,
-    LIBSPAWN__DM_DISKS_MAX = 64
+    LIBSPAWN__DM_DISKS_MAX = 64,
+    LIBSPAWN__DM_FIRMWARE_FD =
+        LIBSPAWN__DM_DISK_FD + 2 * LIBSPAWN__DM_DISKS_MAX,
+    LIBSPAWN__DM_FIRMWARE_FDS = 3
 };
 
 /* Disk I is this number and I among QEMU's sets of descriptors; the low ones
- * are for commands. */
+ * are for commands.  Behind the disks are code and variables of firmware. */
 #define LIBSPAWN__DM_DISK_SET 100u
+#define LIBSPAWN__DM_FIRMWARE_SET                                             \
+    (LIBSPAWN__DM_DISK_SET + LIBSPAWN__DM_DISKS_MAX)
 
 /* Between SIGTERM and SIGKILL: QEMU may have disks to flush. */
 enum { LIBSPAWN__DM_STOP_MS = 10000 };

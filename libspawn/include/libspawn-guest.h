@@ -117,7 +117,7 @@ struct libspawn_guest_config {
     char *bootloader;
     char **bootloader_args; /* NULL terminated */
     size_t n_bootloader_args;
-    char *firmware; /* "bios", "ovmf", "seabios" or a path */
+    char *firmware; /* "bios", "uefi", "ovmf", "seabios" or a path */
     char *boot;     /* letters of "cdn" in order; NULL: "cd"-like default */
 
     struct libspawn_disk *disks;

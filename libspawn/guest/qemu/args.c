@@ -177,6 +177,58 @@ disks(struct libspawn__args *args)
     }
 }
 
+/* ---- Firmware ---------------------------------------------------------- */
+
+static void
+add_flash(struct libspawn__args *args, unsigned int unit, const char *path,
+          const char *how)
+{
+    if (args->is_handed) {
+        libspawn__args_option(args, "-drive",
+                              "if=pflash,unit=%u,format=raw%s,"
+                              "file=/dev/fdset/%u",
+                              unit, how, LIBSPAWN__DM_FIRMWARE_SET + unit);
+    } else {
+        libspawn__args_option(args, "-drive",
+                              "if=pflash,unit=%u,format=raw%s,file=%s", unit,
+                              how, path);
+    }
+}
+
+/* QEMU runs in the directory of the guest, where its variables are. */
+static void
+add_uefi(struct libspawn__args *args,
+         const struct libspawn__qemu_firmware *firmware)
+{
+    unsigned int i;
+
+    for (i = 0; args->is_handed && i < LIBSPAWN__DM_FIRMWARE_FDS; i++) {
+        libspawn__args_option(args, "-add-fd", "fd=%u,set=%u",
+                              LIBSPAWN__DM_FIRMWARE_FD + i,
+                              LIBSPAWN__DM_FIRMWARE_SET + (i > 0));
+    }
+    add_flash(args, 0, firmware->code, ",readonly=on");
+    add_flash(args, 1, LIBSPAWN__QEMU_VARIABLES, "");
+}
+
+static void
+firmware(struct libspawn__args *args)
+{
+    struct libspawn__qemu_firmware found = { NULL, NULL };
+
+    if (libspawn__qemu_find_firmware(args->config, &found, &args->err)) {
+        return;
+    }
+    if (found.variables) {
+        add_uefi(args, &found);
+    } else if (found.code && args->is_handed) {
+        libspawn__args_option(args, "-bios", "/proc/self/fd/%d",
+                              LIBSPAWN__DM_FIRMWARE_FD);
+    } else if (found.code) {
+        libspawn__args_option(args, "-bios", "%s", found.code);
+    }
+}
+
 /* ---- Network ----------------------------------------------------------- */
 
 bool
@@ -300,6 +352,7 @@ static libspawn__args_group *const groups[] = {
     machine,
     memory_and_cpus,
     disks,
+    firmware,
     libspawn__args_boot,
     nics,
     libspawn__args_serials,

@@ -168,6 +168,10 @@ make_files_and_nodes(struct libspawn_create *create, struct libspawn_err *err)
     int rc = make_directories(create, err);
 
     if (!rc) {
+        rc = libspawn__qemu_make_variables(create->host, create->domid,
+                                           create->config, err);
+    }
+    if (!rc) {
         rc = write_nodes(create, err);
     }
     if (!rc) {
@@ -297,8 +301,8 @@ start_program(struct libspawn_create *create, const char *program,
         rc = add_serials(create, plan, serials, err);
     }
     if (!rc && is_handed(create)) {
-        rc = libspawn__qemu_hand_files(create->config, create->domid, plan,
-                                       &handed, err);
+        rc = libspawn__qemu_hand_files(create->host, create->config,
+                                       create->domid, plan, &handed, err);
     }
     if (!rc) {
         rc = libspawn__create_start_dm(create, plan, qmp_path, err);

@@ -130,9 +130,16 @@ int
 libspawn__qemu_check_files(const struct libspawn_guest_config *config,
                            struct libspawn_err *err)
 {
+    struct libspawn__qemu_firmware firmware = { NULL, NULL };
     int rc = check_readable("kernel", config->kernel, err);
     size_t i;
 
+    if (!rc) {
+        rc = libspawn__qemu_find_firmware(config, &firmware, err);
+    }
+    if (!rc) {
+        rc = check_readable("firmware", firmware.code, err);
+    }
     if (!rc && config->kernel) {
         rc = check_readable("ramdisk", config->ramdisk, err);
     }

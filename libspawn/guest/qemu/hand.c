@@ -46,7 +46,7 @@ hand_file(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
     int fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
 
     if (fd < 0) {
-        return libspawn__fail_errno(err, errno, "disk '%s'", path);
+        return libspawn__fail_errno(err, errno, "opening '%s'", path);
     }
     hand_over(handed, plan, fd, child_fd);
     return 0;
@@ -154,6 +154,47 @@ hand_copy(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
     return 0;
 }
 
+/* ---- Firmware ---------------------------------------------------------- */
+
+static int
+hand_uefi(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
+          const char *code, const char *variables, struct libspawn_err *err)
+{
+    const struct {
+        const char *path;
+        int flags;
+    } files[LIBSPAWN__DM_FIRMWARE_FDS] = {
+        { code, O_RDONLY },
+        { variables, O_RDWR },
+        { variables, O_RDONLY },
+    };
+    int rc = 0;
+    int i;
+
+    for (i = 0; !rc && i < LIBSPAWN__DM_FIRMWARE_FDS; i++) {
+        rc = hand_file(handed, plan, files[i].path, files[i].flags,
+                       LIBSPAWN__DM_FIRMWARE_FD + i, err);
+    }
+    return rc;
+}
+
+static int
+hand_firmware(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
+              const struct libspawn_guest_config *config,
+              const char *variables, struct libspawn_err *err)
+{
+    struct libspawn__qemu_firmware firmware = { NULL, NULL };
+    int rc = libspawn__qemu_find_firmware(config, &firmware, err);
+
+    if (rc || !firmware.code) {
+        return rc;
+    }
+    return firmware.variables
+               ? hand_uefi(handed, plan, firmware.code, variables, err)
+               : hand_copy(handed, plan, "firmware", firmware.code,
+                           LIBSPAWN__DM_FIRMWARE_FD, err);
+}
+
 /* ---- Network ----------------------------------------------------------- */
 
 /* As QEMU itself would make, or open, it. */
@@ -189,15 +230,21 @@ hand_tap(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
 /* ---- All of it --------------------------------------------------------- */
 
 int
-libspawn__qemu_hand_files(const struct libspawn_guest_config *config,
+libspawn__qemu_hand_files(const struct libspawn_host *host,
+                          const struct libspawn_guest_config *config,
                           uint32_t domid, struct libspawn_plan *plan,
                           struct libspawn__qemu_handed *handed,
                           struct libspawn_err *err)
 {
+    AUTO_FREE char *variables =
+        libspawn__qemu_guest_file(host, domid, LIBSPAWN__QEMU_VARIABLES);
     bool is_restricted = config->dm_restrict == LIBSPAWN_CHOICE_YES;
-    int rc = 0;
+    int rc;
     size_t i;
 
+    if (!variables) {
+        return libspawn__fail_nomem(err);
+    }
     if (config->n_disks > LIBSPAWN__DM_DISKS_MAX ||
         config->n_nics > LIBSPAWN__DM_NICS_MAX) {
         return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
@@ -205,6 +252,7 @@ libspawn__qemu_hand_files(const struct libspawn_guest_config *config,
                               "and %d network interfaces",
                               LIBSPAWN__DM_DISKS_MAX, LIBSPAWN__DM_NICS_MAX);
     }
+    rc = hand_firmware(handed, plan, config, variables, err);
     for (i = 0; !rc && i < config->n_disks; i++) {
         rc = hand_disk(handed, plan, &config->disks[i], i, is_restricted, err);
     }

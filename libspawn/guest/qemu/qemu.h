@@ -1,18 +1,19 @@
 /*
  * The hypervisor "qemu": QEMU itself is the guest, on KVM or in emulation.
  *
- *   qemu.c    the table, and operations on a guest that exists
- *   create.c  the steps of a creation
- *   args.c    the argument vector
- *   hand.c    what a restricted QEMU gets as descriptors
- *   files.c   what the configuration names on disk, checked before a start
- *   list.c    what guests there are, and how
- *   status.c  asking their monitors
- *   paths.c   where things are
+ *   qemu.c      the table, and operations on a guest that exists
+ *   create.c    the steps of a creation
+ *   args.c      the argument vector
+ *   hand.c      what a restricted QEMU gets as descriptors
+ *   files.c     what the configuration names on disk, checked before a start
+ *   firmware.c  what the machine begins with
+ *   list.c      what guests there are, and how
+ *   status.c    asking their monitors
+ *   paths.c     where things are
  *
  * A guest D owns, below the state directory,
  *
- *   guests/D/        qmp, serial0, ... (sockets), config.json
+ *   guests/D/        qmp, serial0, ... (sockets), config.json, efi-vars
  *   log/qemu-dm-NAME.log
  *
  * and in the directory store the nodes that a Xen guest of the same kind
@@ -44,7 +45,30 @@ char *libspawn__qemu_log_path(const struct libspawn_host *host,
 int libspawn__qemu_find_program(const struct libspawn_guest_config *config,
                                 char **path_r, struct libspawn_err *err);
 
-/* Whether disks, kernel and ramdisk can be used. */
+/* In the directory of a guest with UEFI: its variables. */
+#define LIBSPAWN__QEMU_VARIABLES "efi-vars"
+
+/* Files of the host. */
+struct libspawn__qemu_firmware {
+    const char *code;      /* NULL: what QEMU brings along */
+    const char *variables; /* what a guest's are at first; NULL: none */
+};
+
+/* By 'firmware' of the configuration, from which the path may be borrowed.
+ * LIBSPAWN_ERR_NOT_FOUND, and what to install, when UEFI is not there;
+ * LIBSPAWN_ERR_UNSUPPORTED for a kind that only Xen has. */
+int libspawn__qemu_find_firmware(const struct libspawn_guest_config *config,
+                                 struct libspawn__qemu_firmware *firmware_r,
+                                 struct libspawn_err *err);
+
+/* Copies the variables into the guest's directory, if it has any. */
+int
+libspawn__qemu_make_variables(const struct libspawn_host *host,
+                              uint32_t domid,
+                              const struct libspawn_guest_config *config,
+                              struct libspawn_err *err);
+
+/* Whether disks, kernel, ramdisk and firmware can be used. */
 int libspawn__qemu_check_files(const struct libspawn_guest_config *config,
                                struct libspawn_err *err);
 
@@ -53,7 +77,8 @@ bool libspawn__qemu_nic_is_tap(const struct libspawn_nic *nic);
 
 /* Descriptors that a plan refers to until it was started. */
 struct libspawn__qemu_handed {
-    int fds[LIBSPAWN__DM_NICS_MAX + 2 * LIBSPAWN__DM_DISKS_MAX + 2];
+    int fds[LIBSPAWN__DM_NICS_MAX + 2 * LIBSPAWN__DM_DISKS_MAX + 2 +
+            LIBSPAWN__DM_FIRMWARE_FDS];
     size_t n_fds;
 };
 
@@ -61,7 +86,8 @@ void libspawn__qemu_handed_dispose(struct libspawn__qemu_handed *handed);
 
 /* Opens what the arguments of an 'is_handed' QEMU expect, with the rights of
  * the caller, and adds it to 'plan'. */
-int libspawn__qemu_hand_files(const struct libspawn_guest_config *config,
+int libspawn__qemu_hand_files(const struct libspawn_host *host,
+                              const struct libspawn_guest_config *config,
                               uint32_t domid, struct libspawn_plan *plan,
                               struct libspawn__qemu_handed *handed,
                               struct libspawn_err *err);

@@ -1,11 +1,13 @@
 #include "dm/dm.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/auto.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "proc/child.h"
 #include "proc/ctx.h"
 #include "proc/plan.h"
 #include "wire/stream.h"
@@ -97,6 +99,47 @@ on_qmp_closed(void *user, const struct libspawn_err *err)
     }
 }
 
+/* ---- Its last words ---------------------------------------------------- */
+
+static bool
+is_notice(const char *line, size_t size)
+{
+    static const char words[] = ": info: QEMU waiting for connection on: ";
+
+    return memmem(line, size, words, sizeof words - 1);
+}
+
+void
+libspawn__dm_drop_notices(char *tail)
+{
+    const char *from = tail;
+    char *to = tail;
+
+    while (*from) {
+        size_t size = strcspn(from, "\n");
+
+        size += from[size] == '\n';
+        if (!is_notice(from, size)) {
+            memmove(to, from, size);
+            to += size;
+        }
+        from += size;
+    }
+    *to = '\0';
+}
+
+static void
+tidy_report(struct libspawn_child *child)
+{
+    struct libspawn__report *report = &child->report;
+
+    if (report->tail) {
+        libspawn__dm_drop_notices(report->tail);
+    }
+}
+
+/* ---- Its life ---------------------------------------------------------- */
+
 static void
 on_child(struct libspawn_child *child, enum libspawn_event event, void *user)
 {
@@ -115,6 +158,7 @@ on_child(struct libspawn_child *child, enum libspawn_event event, void *user)
         break;
     case LIBSPAWN_EVENT_FAILED:
     case LIBSPAWN_EVENT_EXITED:
+        tidy_report(child);
         if (dm->listener.ended) {
             dm->listener.ended(dm->listener.user);
         }

@@ -97,6 +97,10 @@ void libspawn__dm_listen(struct libspawn__dm *dm,
  * answers. */
 int libspawn__dm_connect(struct libspawn__dm *dm, struct libspawn_err *err);
 
+/* Takes from its last lines those that are not about what went wrong: that it
+ * waits for us at its monitor.  They stay in its log.  Done for the report. */
+void libspawn__dm_drop_notices(char *tail);
+
 /* Ends it unless it was released; no event follows.  NULL is fine. */
 void libspawn__dm_free(struct libspawn__dm *dm);
 

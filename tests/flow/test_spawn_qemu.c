@@ -65,6 +65,50 @@ TEST_TIMEOUT(qemu_quits_by_itself_after_ready__exited_with_zero,
     ck_assert_int_eq(dm_story_report(&model)->exit_code, 0);
 }
 
+/* ---- Its last words ---------------------------------------------------- */
+
+/* A device model on Xen is held at its monitor, and says so; when it fails
+ * later these would be its first words. */
+TEST_TIMEOUT(qemu_that_waited_for_us__does_not_say_so_in_its_report,
+             DM_STORY_TEST_S)
+{
+    AUTO_DM_STORY struct dm_story model;
+    AUTO_FREE char *held =
+        libspawn__str_format("socket,id=held,path=%s/held,server=on,wait=on",
+                             harness_dir());
+    const char *const args[] = { "-chardev", held, NULL };
+
+    dm_story_start(&model, DM_STORY_QEMU, 1500, args);
+    dm_story_await(&model, &model.is_ended);
+    ck_assert_int_eq(dm_story_report(&model)->end, LIBSPAWN_END_DEADLINE);
+    assert_lacks(dm_story_report(&model)->tail, "waiting for connection");
+}
+
+TEST(notices_among_the_last_lines__go_and_the_others_stay)
+{
+    static const struct {
+        const char *said;
+        const char *shown;
+    } cases[] = {
+        { "", "" },
+        { "qemu: -chardev a: info: QEMU waiting for connection on: b\n", "" },
+        { "one\nqemu: info: QEMU waiting for connection on: b\ntwo\n",
+          "one\ntwo\n" },
+        { "qemu: info: QEMU waiting for connection on: b", "" },
+        { "QEMU waiting for connection on: b\n",
+          "QEMU waiting for connection on: b\n" },
+        { "\n\nlast", "\n\nlast" },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_FREE char *tail = strdup(cases[i].said);
+
+        libspawn__dm_drop_notices(tail);
+        ck_assert_str_eq(tail, cases[i].shown);
+    }
+}
+
 /* ---- It refuses -------------------------------------------------------- */
 
 static void

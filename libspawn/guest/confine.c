@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/names.h"
 #include "store/paths.h"
 
 static void
@@ -17,6 +18,8 @@ warn(const struct libspawn_create *create, const char *sentence)
 
 /* Where a hypervisor gives out the numbers, all of a machine's guests have
  * different ones. */
+#define MACHINE "xen"
+
 static struct libspawn__restrict_owner
 describe_owner(const struct libspawn_host *host, uint32_t domid,
                const char *uuid)
@@ -24,7 +27,7 @@ describe_owner(const struct libspawn_host *host, uint32_t domid,
     bool is_only_domid = host->hypervisor->release_cpus;
 
     return (struct libspawn__restrict_owner){
-        .place = is_only_domid ? LIBSPAWN__CONFINE_MACHINE : host->state_dir,
+        .place = is_only_domid ? MACHINE : host->state_dir,
         .domid = domid,
         .uuid = uuid,
         .is_only_domid = is_only_domid,
@@ -68,13 +71,13 @@ libspawn__confine_choose(struct libspawn_create *create,
     return rc;
 }
 
-int
-libspawn__confine_release_owner(struct libspawn__store *store,
-                                const struct libspawn__restrict_owner *owner,
-                                struct libspawn_err *err)
+static int
+release_owner(struct libspawn__store *store,
+              struct libspawn__restrict_owner *owner, struct libspawn_err *err)
 {
     AUTO_FREE char *path =
         libspawn__path_new(LIBSPAWN__PATH_DM_KILL_UID, owner->domid);
+    AUTO_FREE char *uuid = NULL;
     AUTO_FREE char *text = NULL;
     uint64_t uid;
     int rc;
@@ -86,9 +89,13 @@ libspawn__confine_release_owner(struct libspawn__store *store,
     if (rc) {
         return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
     }
-    if (!owner->uuid ||
+    if (!owner->uuid) {
+        rc = libspawn__name_read_uuid(store, NULL, owner->domid, &uuid, err);
+        owner->uuid = uuid;
+    }
+    if (rc || !owner->uuid ||
         libspawn__str_to_u64(text, 1, UINT32_MAX - 1, &uid, NULL)) {
-        return 0; /* written by somebody else, whose business it is */
+        return rc; /* written by somebody else, whose business it is */
     }
     return libspawn__restrict_release(owner, (uint32_t)uid, err);
 }
@@ -99,7 +106,19 @@ libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
 {
     struct libspawn__restrict_owner owner = describe_owner(host, domid, uuid);
 
-    return libspawn__confine_release_owner(host->store, &owner, err);
+    return release_owner(host->store, &owner, err);
+}
+
+int
+libspawn__confine_release_domid(struct libspawn__store *store, uint32_t domid,
+                                struct libspawn_err *err)
+{
+    struct libspawn__restrict_owner owner = {
+        .place = MACHINE,
+        .domid = domid,
+    };
+
+    return release_owner(store, &owner, err);
 }
 
 /* ---- What the program supports ----------------------------------------- */

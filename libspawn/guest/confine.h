@@ -14,18 +14,15 @@ int libspawn__confine_choose(struct libspawn_create *create,
                              struct libspawn_err *err);
 
 /* Ends whatever runs as the guest's own user and gives that back; for a guest
- * whose device model has ended.  One without is fine, as is a NULL 'uuid',
- * whose guest never had a device model. */
+ * whose device model has ended.  One without is fine.  A NULL 'uuid' is what
+ * the store says of that number. */
 int libspawn__confine_release(struct libspawn_host *host, uint32_t domid,
                               const char *uuid, struct libspawn_err *err);
 
-/* The same where there is no host but its store.  The place of a guest whose
- * number is given out by a hypervisor is LIBSPAWN__CONFINE_MACHINE. */
-#define LIBSPAWN__CONFINE_MACHINE "xen"
-int
-libspawn__confine_release_owner(struct libspawn__store *store,
-                                const struct libspawn__restrict_owner *owner,
-                                struct libspawn_err *err);
+/* The same where there is no host but its store, and a hypervisor gives out
+ * the numbers. */
+int libspawn__confine_release_domid(struct libspawn__store *store,
+                                    uint32_t domid, struct libspawn_err *err);
 
 /* Ends the asking; false when nobody is being asked. */
 bool libspawn__confine_abort_probe(struct libspawn_create *create);

@@ -1,5 +1,5 @@
 /*
- * Names of guests: who has which, and whether one is free.
+ * Names of guests: who has which, and whether one is free; and their uuids.
  */
 #ifndef LIBSPAWN_GUEST_NAMES_H
 #define LIBSPAWN_GUEST_NAMES_H
@@ -14,5 +14,11 @@ int libspawn__name_find(struct libspawn_host *host, const char *name,
  * creation that is under way. */
 int libspawn__name_check_free(struct libspawn_host *host, const char *name,
                               struct libspawn_err *err);
+
+/* The uuid of domain 'domid', by its node in the store, which leads to
+ * "/vm/UUID"; new, or NULL when there is none.  'txn' may be NULL. */
+int libspawn__name_read_uuid(struct libspawn__store *store,
+                             struct libspawn__store_txn *txn, uint32_t domid,
+                             char **uuid_r, struct libspawn_err *err);
 
 #endif

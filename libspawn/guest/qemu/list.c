@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "guest/look.h"
+#include "guest/names.h"
 #include "guest/qemu/qemu.h"
 #include "guest/qemu/status.h"
 #include "proc/record.h"
@@ -136,16 +137,17 @@ fill_info(struct libspawn_host *host, uint32_t domid,
           struct libspawn_guest_info *info, bool *must_ask_r,
           struct libspawn_err *err)
 {
-    AUTO_FREE char *vm = read_node(host, domid, LIBSPAWN__PATH_DOMAIN_VM);
+    AUTO_FREE char *uuid = NULL;
 
     info->domid = domid;
     info->type = LIBSPAWN_GUEST_TYPE_HVM;
     info->name = read_node(host, domid, LIBSPAWN__PATH_DOMAIN_NAME);
-    if (!info->name || !vm) {
+    if (!info->name) {
         return libspawn__fail_nomem(err);
     }
-    if (libspawn__str_has_prefix(vm, "/vm/")) {
-        snprintf(info->uuid, sizeof info->uuid, "%s", vm + strlen("/vm/"));
+    if (!libspawn__name_read_uuid(host->store, NULL, domid, &uuid, NULL) &&
+        uuid) {
+        snprintf(info->uuid, sizeof info->uuid, "%s", uuid);
     }
     info->memory_mib = read_number(host, domid, LIBSPAWN__PATH_DOMAIN_TARGET) /
                        1024;

@@ -108,26 +108,6 @@ abandon(struct libspawn_host *host, const struct libspawn__intent *intent,
               : libspawn__qemu_remove(host, intent->domid, intent->uuid, err);
 }
 
-/* "/vm/UUID", as the guest's node has it. */
-static int
-read_uuid(struct libspawn_host *host, uint32_t domid, char **uuid_r,
-          struct libspawn_err *err)
-{
-    static const char prefix[] = "/vm/";
-    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, domid);
-    AUTO_FREE char *value = NULL;
-    int rc;
-
-    if (!path) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = libspawn__store_read(host->store, NULL, path, &value, NULL, err);
-    if (!rc && libspawn__str_has_prefix(value, prefix)) {
-        rc = libspawn__str_assign(uuid_r, value + strlen(prefix), err);
-    }
-    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
-}
-
 /* A creation that is under way is its creator's to end. */
 static int
 check_not_being_created(struct libspawn_host *host, const char *uuid,
@@ -147,7 +127,7 @@ static int
 destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
 {
     AUTO_FREE char *uuid = NULL;
-    int rc = read_uuid(host, domid, &uuid, err);
+    int rc = libspawn__name_read_uuid(host->store, NULL, domid, &uuid, err);
 
     if (!rc) {
         rc = check_not_being_created(host, uuid, err);

@@ -120,34 +120,6 @@ destroy_domain(struct libspawn__xen *xen, uint32_t domid,
     return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
 
-/* What else runs as its user, if it has one of its own.  Goes by the uuid in
- * the store, which tells this domain from a later one of the same number. */
-static int
-release_user(struct libspawn__xen *xen, uint32_t domid,
-             struct libspawn_err *err)
-{
-    static const char prefix[] = "/vm/";
-    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, domid);
-    AUTO_FREE char *vm = NULL;
-    int rc;
-
-    if (!path) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = libspawn__store_read(xen->store, NULL, path, &vm, NULL, err);
-    if (rc || !libspawn__str_has_prefix(vm, prefix)) {
-        return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
-    }
-    return libspawn__confine_release_owner(
-        xen->store,
-        &(struct libspawn__restrict_owner){
-            .place = LIBSPAWN__CONFINE_MACHINE,
-            .domid = domid,
-            .uuid = vm + strlen(prefix),
-        },
-        err);
-}
-
 int
 libspawn__xen_end_guest(struct libspawn__xen *xen, uint32_t domid,
                         int grace_ms, struct libspawn_err *err)
@@ -166,7 +138,7 @@ libspawn__xen_end_guest(struct libspawn__xen *xen, uint32_t domid,
         rc = libspawn__xen_end_device_model(xen, domid, grace_ms, err);
     }
     if (!rc) {
-        rc = release_user(xen, domid, err);
+        rc = libspawn__confine_release_domid(xen->store, domid, err);
     }
     if (rc) {
         return rc;

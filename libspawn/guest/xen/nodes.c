@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/util.h"
+#include "guest/names.h"
 #include "guest/xen/device.h"
 #include "guest/xen/firmware.h"
 #include "guest/xen/nic.h"
@@ -394,19 +395,17 @@ libspawn__xen_nodes_introduce(struct libspawn__xen *xen,
 
 /* ---- Removal ----------------------------------------------------------- */
 
-/* The guest's path in /vm, when it looks like one; else NULL. */
+/* The guest's path in /vm, if it has one; else NULL. */
 static char *
-read_vm(struct libspawn__tree *tree)
+find_vm(struct libspawn__tree *tree)
 {
-    AUTO_FREE char *path =
-        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, tree->domid);
-    AUTO_FREE char *vm = NULL;
+    AUTO_FREE char *uuid = NULL;
 
-    if (!path ||
-        libspawn__store_read(tree->store, tree->txn, path, &vm, NULL, NULL)) {
-        return NULL;
-    }
-    return libspawn__str_has_prefix(vm, "/vm/") && vm[4] ? TAKE_PTR(vm) : NULL;
+    return !libspawn__name_read_uuid(tree->store, tree->txn, tree->domid,
+                                     &uuid, NULL) &&
+                   uuid
+               ? libspawn__path_vm(uuid)
+               : NULL;
 }
 
 static void
@@ -418,7 +417,7 @@ remove_all(struct libspawn__tree *tree, const void *user)
     if (!name_dirs(tree, &dirs)) {
         return;
     }
-    dirs.vm = read_vm(tree);
+    dirs.vm = find_vm(tree);
     if (dirs.vm) {
         libspawn__tree_discard(tree, dirs.vm, NULL);
     }

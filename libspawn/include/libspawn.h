@@ -536,8 +536,9 @@ LIBSPAWN_EXPORT void libspawn_child_set_stage(struct libspawn_child *child,
                                               const char *stage);
 
 /* From now on the start may take 'ms' milliseconds (0: for ever), whatever the
- * plan or an earlier call said; no effect on a child that is ready or has
- * ended. */
+ * plan, an earlier call or the child itself said; no effect on a child that is
+ * ready or has ended.  What the child may ask for at most
+ * (libspawn_plan_ready_on_socket) stays. */
 LIBSPAWN_EXPORT void libspawn_child_set_deadline(struct libspawn_child *child,
                                                  uint32_t ms);
 

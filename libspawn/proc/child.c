@@ -83,19 +83,16 @@ on_deadline(struct libspawn__timer *timer)
                          LIBSPAWN__ABORT_GRACE_MS);
 }
 
-/* How far the child itself can move its deadline, which was just set. */
+/* How far the child itself can move a deadline: nowhere when neither the plan
+ * says so nor there is one by which to say it. */
 static int64_t
-find_last_deadline(const struct libspawn_child *child,
-                   const struct libspawn_plan *plan)
+find_last_deadline(const struct libspawn_plan *plan, int64_t started_ms)
 {
     enum { DEFAULT_FACTOR = 10 };
-    uint64_t max_ms = plan->max_start_ms ? plan->max_start_ms
-                                         : DEFAULT_FACTOR * plan->start_ms;
 
-    return child->deadline.at_ms == LIBSPAWN__NEVER
-               ? LIBSPAWN__NEVER
-               : child->deadline.at_ms - (int64_t)plan->start_ms +
-                     (int64_t)max_ms;
+    return started_ms + (int64_t)(plan->max_start_ms
+                                      ? plan->max_start_ms
+                                      : DEFAULT_FACTOR * plan->start_ms);
 }
 
 static int
@@ -264,7 +261,9 @@ libspawn_child_start(struct libspawn_ctx *ctx,
     child->fn = fn;
     child->user = user;
     libspawn_child_set_deadline(child, (uint32_t)plan->start_ms);
-    child->deadline_max_ms = find_last_deadline(child, plan);
+    child->deadline_max_ms = find_last_deadline(
+        plan, plan->start_ms ? child->deadline.at_ms - (int64_t)plan->start_ms
+                             : libspawn__clock_now_ms());
     *child_r = child;
     return 0;
 }

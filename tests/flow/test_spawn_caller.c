@@ -190,6 +190,25 @@ TEST(caller_that_reaps_everything_without_hook__still_learns_the_cause)
     }
 }
 
+/* The one who knew the status is gone, and so is its own.  Covers X10. */
+TEST(caller_that_reaps_a_killed_watcher__is_told_that_nobody_knows)
+{
+    AUTO_STORY struct story story;
+    struct libspawn__pidref watcher;
+
+    install_reaper();
+    story_begin(&story);
+    story_model(&story, "--never-ready");
+    story_run(&story);
+    watcher = story_pin_watcher(&story);
+    ck_assert_int_eq(libspawn__pidref_signal(&watcher, SIGKILL, NULL), 0);
+    story_await(&story, "started ready exited");
+    ck_assert_int_eq(story_report(&story)->end, LIBSPAWN_END_UNKNOWN);
+    assert_contains(story_sentence(&story), "its watcher died");
+    story_assert_gone(&watcher);
+    story_assert_nothing_left(&story);
+}
+
 /* Covers X10. */
 TEST(caller_that_ignores_sigchld__still_learns_the_cause)
 {

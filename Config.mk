@@ -19,6 +19,9 @@ MANDIR     ?= $(DATADIR)/man
 PLUGINDIR  ?= $(LIBDIR)/libspawn
 # release, debug, asan (with UBSan), tsan or cov
 VARIANT    ?= release
+# musl's wrapper of gcc, with which spawn-watcher is built, because it starts
+# faster; empty, or with another compiler: as everything else
+MUSL_GCC   ?= $(if $(filter gcc,$(CC)),$(shell command -v musl-gcc 2>/dev/null))
 # yes: a warning is an error; off in a release tarball, which has no .git
 WERROR     ?= $(if $(wildcard $(TOP)/.git),yes,no)
 # yes: build the plugin for Xen hosts (needs libxen-dev)

@@ -54,3 +54,13 @@ LDFLAGS_ALL := $(HARDENING_LD) $(SECTIONS_LD) $(VARIANT_LDFLAGS_$(VARIANT)) $(LD
 
 # Sanitizers cannot be linked statically; there the watcher is dynamic.
 WATCHER_LDFLAGS := $(if $(filter release debug,$(VARIANT)),-static-pie)
+
+# How spawn-watcher is built with musl: empty where it is not.  The wrapper
+# hides the kernel's headers with those of glibc, and does not know
+# -static-pie, so that what it stands for is written out.
+MUSL := $(if $(filter release debug,$(VARIANT)),$(MUSL_GCC))
+MUSL_CPPFLAGS := -idirafter /usr/include \
+  -idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+MUSL_LDFLAGS := -static -nostartfiles -Wl,-pie,--no-dynamic-linker,-z,text \
+  -l:rcrt1.o -l:crti.o
+MUSL_LIBS := -l:crtn.o

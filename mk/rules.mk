@@ -1,7 +1,8 @@
 # How objects, archives, libraries and programs are made.
 #
 # A program P lists its sources in SOURCES_P and its libraries in LIBS_P; it
-# is linked with the archives in ARCHIVES_P (default: libspawn.a).
+# is linked with the archives in ARCHIVES_P (default: libspawn.a).  One with
+# musl has objects of its own, also of the library: MUSL_SOURCES_P.
 
 V ?= 0
 ifeq ($(V),0)
@@ -12,7 +13,7 @@ objects = $(patsubst %.S,$(OBJ)/%.o,$(patsubst %.c,$(OBJ)/%.o,$(1)))
 
 # Objects depend on the flags, so that a changed flag rebuilds.
 FLAGS_FILE := $(OBJ)/flags
-FLAGS_NOW := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+FLAGS_NOW := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(MUSL)
 $(FLAGS_FILE): FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@.new
@@ -64,7 +65,21 @@ $(1): $$(call objects,$$(SOURCES_$(notdir $(1)))) \
 	    $$(LDFLAGS_$(notdir $(1))) -o $$@ \
 	    $$(filter %.o %.a,$$^) $$(LIBS_$(notdir $(1)))
 endef
-$(foreach p,$(PROGRAMS) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(FUZZ_PROGRAMS),\
+
+$(OBJ)/musl/%.o: %.c $(FLAGS_FILE)
+	@mkdir -p $(@D)
+	$(call QUIET,CC,$@)$(MUSL) $(CPPFLAGS_ALL) $(MUSL_CPPFLAGS) $(CFLAGS_ALL) \
+	    -MMD -MP -c -o $@ $<
+
+define musl_program
+$(1): $$(patsubst %.c,$$(OBJ)/musl/%.o,$$(MUSL_SOURCES_$(notdir $(1))))
+	@mkdir -p $$(@D)
+	$$(call QUIET,LD,$$@)$$(MUSL) $$(filter-out -pie,$$(LDFLAGS_ALL)) \
+	    $$(MUSL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(MUSL_LIBS)
+endef
+
+$(foreach p,$(MUSL_PROGRAMS),$(eval $(call musl_program,$(p))))
+$(foreach p,$(filter-out $(MUSL_PROGRAMS),$(PROGRAMS)) $(TEST_PROGRAMS) $(BENCH_PROGRAMS) $(FUZZ_PROGRAMS),\
   $(eval $(call program,$(p))))
 
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

@@ -14,6 +14,14 @@ SOURCES_spawn-watcher := \
   tools/spawn-watcher/upgrade.c
 LDFLAGS_spawn-watcher := $(WATCHER_LDFLAGS)
 
+# With musl where there is one; then tests have the other, too (tests/files.mk).
+MUSL_PROGRAMS := $(if $(MUSL),$(BUILD)/bin/spawn-watcher)
+MUSL_SOURCES_spawn-watcher := $(SOURCES_spawn-watcher) \
+  $(filter libspawn/base/% libspawn/loop/% libspawn/store/% \
+    libspawn/wire/stream.c libspawn/proc/exec% libspawn/proc/log.c \
+    libspawn/proc/plan.c libspawn/proc/record.c libspawn/proc/status.c, \
+    $(LIBSPAWN_SOURCES))
+
 # The same for guests on Xen, whose records are in xenstore.
 ifeq ($(WITH_XEN),yes)
 PROGRAMS += $(BUILD)/bin/spawn-watcher-xen

@@ -49,7 +49,7 @@ libspawn__exec_set_limits(struct libspawn__exec *exec)
 
         exec->item = (uint32_t)i;
         if (limits[i].is_set &&
-            setrlimit((__rlimit_resource_t)i, &limit) < 0) {
+            setrlimit((int)i, &limit) < 0) {
             return -1;
         }
     }
@@ -78,7 +78,8 @@ libspawn__exec_set_nice(struct libspawn__exec *exec)
     return setpriority(PRIO_PROCESS, 0, (int)(int64_t)exec->plan->nice);
 }
 
-/* Not sched_setattr(2), which would set the nice value again. */
+/* Not sched_setattr(2), which would set the nice value again.  By the system
+ * call itself: musl has a function that always fails. */
 int
 libspawn__exec_set_scheduler(struct libspawn__exec *exec)
 {
@@ -89,7 +90,8 @@ libspawn__exec_set_scheduler(struct libspawn__exec *exec)
     };
     const struct sched_param param = { 0 };
 
-    return sched_setscheduler(0, policies[exec->plan->scheduler], &param);
+    return (int)syscall(SYS_sched_setscheduler, 0,
+                        policies[exec->plan->scheduler], &param);
 }
 
 int

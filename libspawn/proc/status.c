@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
+#include "base/util.h"
+
 /* From the kernel's <linux/pidfd.h>, Linux 6.15, which the headers that we
  * build with need not have. */
 struct pidfd_info {
@@ -18,16 +20,57 @@ struct pidfd_info {
 #define GET_INFO _IOWR(0xff, 11, struct pidfd_info)
 #define INFO_EXIT (UINT64_C(1) << 3)
 
+/* In words, as strsignal(3) of glibc has them, whichever C library this is
+ * built with and whatever the language.  Arrays, since pointers would have to
+ * be relocated at each start. */
+static const struct {
+    char name[8];
+    char description[26];
+} signals[] = {
+#define SIGNAL(NAME, DESCRIPTION) [SIG##NAME] = { #NAME, DESCRIPTION }
+    SIGNAL(HUP, "Hangup"),
+    SIGNAL(INT, "Interrupt"),
+    SIGNAL(QUIT, "Quit"),
+    SIGNAL(ILL, "Illegal instruction"),
+    SIGNAL(TRAP, "Trace/breakpoint trap"),
+    SIGNAL(ABRT, "Aborted"),
+    SIGNAL(BUS, "Bus error"),
+    SIGNAL(FPE, "Floating point exception"),
+    SIGNAL(KILL, "Killed"),
+    SIGNAL(USR1, "User defined signal 1"),
+    SIGNAL(SEGV, "Segmentation fault"),
+    SIGNAL(USR2, "User defined signal 2"),
+    SIGNAL(PIPE, "Broken pipe"),
+    SIGNAL(ALRM, "Alarm clock"),
+    SIGNAL(TERM, "Terminated"),
+    SIGNAL(STKFLT, "Stack fault"),
+    SIGNAL(CHLD, "Child exited"),
+    SIGNAL(CONT, "Continued"),
+    SIGNAL(STOP, "Stopped (signal)"),
+    SIGNAL(TSTP, "Stopped"),
+    SIGNAL(TTIN, "Stopped (tty input)"),
+    SIGNAL(TTOU, "Stopped (tty output)"),
+    SIGNAL(URG, "Urgent I/O condition"),
+    SIGNAL(XCPU, "CPU time limit exceeded"),
+    SIGNAL(XFSZ, "File size limit exceeded"),
+    SIGNAL(VTALRM, "Virtual timer expired"),
+    SIGNAL(PROF, "Profiling timer expired"),
+    SIGNAL(WINCH, "Window changed"),
+    SIGNAL(POLL, "I/O possible"),
+    SIGNAL(PWR, "Power failure"),
+    SIGNAL(SYS, "Bad system call"),
+#undef SIGNAL
+};
+
 void
 libspawn__status_describe_signal(int signal,
                                  char text[LIBSPAWN__STATUS_TEXT_SIZE])
 {
-    const char *name = sigabbrev_np(signal);
-    const char *description = sigdescr_np(signal);
+    bool is_named = signal > 0 && signal < (int)ARRAY_SIZE(signals);
 
-    if (name) {
-        snprintf(text, LIBSPAWN__STATUS_TEXT_SIZE, "SIG%s (%s)", name,
-                 description);
+    if (is_named) {
+        snprintf(text, LIBSPAWN__STATUS_TEXT_SIZE, "SIG%s (%s)",
+                 signals[signal].name, signals[signal].description);
     } else {
         snprintf(text, LIBSPAWN__STATUS_TEXT_SIZE, "signal %d", signal);
     }

@@ -27,6 +27,7 @@
 #include <sys/syscall.h>
 
 #include "base/auto.h"
+#include "base/compat.h"
 #include "base/fd.h"
 
 /* Of a node, or of a file in one. */
@@ -330,7 +331,8 @@ grow(const struct libspawn__dir *dir, int tree_fd, const char *names,
 static int
 replace_leaf(const struct libspawn__dir *dir, int dir_fd, const char *name)
 {
-    int r = renameat2(dir->work_fd, "tree", dir_fd, name, RENAME_EXCHANGE);
+    int r = libspawn__renameat2(dir->work_fd, "tree", dir_fd, name,
+                                RENAME_EXCHANGE);
 
     if (r == 0) {
         unlinkat(dir->work_fd, "tree", 0);

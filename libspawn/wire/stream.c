@@ -19,6 +19,7 @@
 #include <sys/un.h>
 
 #include "base/auto.h"
+#include "base/compat.h"
 #include "base/fd.h"
 #include "base/random.h"
 #include "base/str.h"
@@ -144,8 +145,8 @@ is_dead_listener(const struct address *address)
 static int
 exchange(const struct address *a, const struct address *b)
 {
-    return renameat2(AT_FDCWD, a->un.sun_path, AT_FDCWD, b->un.sun_path,
-                     RENAME_EXCHANGE) < 0
+    return libspawn__renameat2(AT_FDCWD, a->un.sun_path, AT_FDCWD,
+                               b->un.sun_path, RENAME_EXCHANGE) < 0
                ? -errno
                : 0;
 }
@@ -158,8 +159,8 @@ publish(const struct address *temporary, const struct address *final)
 {
     int r;
 
-    if (!renameat2(AT_FDCWD, temporary->un.sun_path, AT_FDCWD,
-                   final->un.sun_path, RENAME_NOREPLACE)) {
+    if (!libspawn__renameat2(AT_FDCWD, temporary->un.sun_path, AT_FDCWD,
+                             final->un.sun_path, RENAME_NOREPLACE)) {
         return 0;
     }
     if (errno != EEXIST) {

@@ -226,7 +226,7 @@ identify(struct watcher *w, struct libspawn_err *err)
 static void
 tidy_up(void)
 {
-    close_range(LIBSPAWN__WATCHER_FD + 1, ~0U, 0);
+    libspawn__fd_close_from(LIBSPAWN__WATCHER_FD + 1);
     libspawn__exec_reset_signals();
     signal(SIGPIPE, SIG_IGN);
     /* What the child leaves behind comes to us and not to init. */

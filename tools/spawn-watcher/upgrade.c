@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "base/compat.h"
 #include "base/fd.h"
 
 enum {
@@ -134,7 +135,7 @@ execute(int program_fd, int state_fd, const char *option)
     }
     snprintf(argument, sizeof argument, "%s=%d", option, state_fd);
     fcntl(state_fd, F_SETFD, 0);
-    execveat(program_fd, "", argv, envp, AT_EMPTY_PATH);
+    libspawn__execveat(program_fd, "", argv, envp, AT_EMPTY_PATH);
     return errno;
 }
 

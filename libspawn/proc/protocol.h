@@ -38,6 +38,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "proc/notify.h"
 
@@ -128,6 +129,14 @@ struct libspawn__watcher_message {
     uint32_t tail_size;
     char tail[LIBSPAWN__TAIL_SIZE];
 };
+
+/* All but the tail, which few messages have: clearing it would cost three
+ * pages of memory for the life of each watcher. */
+static inline void
+libspawn__watcher_message_init(struct libspawn__watcher_message *message)
+{
+    memset(message, 0, offsetof(struct libspawn__watcher_message, tail));
+}
 
 /* Sends a message that is complete but for version and type, with descriptors,
  * which stay the sender's.  0 or -errno: then it was lost, and the connection

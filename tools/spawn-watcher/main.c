@@ -69,8 +69,9 @@ watcher_confine(struct watcher *w)
 static void
 release(struct watcher *w, const struct libspawn__watcher_message *message)
 {
-    struct libspawn__watcher_message answer = { 0 };
+    struct libspawn__watcher_message answer;
 
+    libspawn__watcher_message_init(&answer);
     if (w->state != WATCHER_READY && w->state != WATCHER_RELEASED) {
         return; /* it ended meanwhile: the caller is about to read that */
     }
@@ -226,9 +227,14 @@ identify(struct watcher *w, struct libspawn_err *err)
 static void
 tidy_up(void)
 {
+    sigset_t none;
+
     libspawn__fd_close_from(LIBSPAWN__WATCHER_FD + 1);
-    libspawn__exec_reset_signals();
+    /* The other signals are the child's matter, which resets all. */
+    signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     /* What the child leaves behind comes to us and not to init. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }

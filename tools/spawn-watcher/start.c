@@ -15,10 +15,11 @@
 static void
 become_ready(struct watcher *w)
 {
-    struct libspawn__watcher_message message = { 0 };
+    struct libspawn__watcher_message message;
     struct libspawn_err err;
     int rc = 0;
 
+    libspawn__watcher_message_init(&message);
     libspawn__store_watch_remove(&w->ready_watch);
     watcher_shut_mailbox(w);
     w->state = WATCHER_READY;
@@ -108,11 +109,12 @@ static void
 on_exec_result(struct libspawn__io *io, uint32_t events)
 {
     struct watcher *w = CONTAINER_OF(io, struct watcher, result_io);
-    struct libspawn__watcher_message message = { 0 };
+    struct libspawn__watcher_message message;
     struct libspawn__exec_result result;
     struct libspawn_err err;
 
     (void)events;
+    libspawn__watcher_message_init(&message);
     libspawn__io_remove(&w->result_io);
     if (libspawn__exec_read_result(&w->exec, &result)) {
         keep_failed_step(w, &result);
@@ -280,8 +282,9 @@ write_records(struct watcher *w, struct libspawn_err *err)
 static void
 tell_held(struct watcher *w)
 {
-    struct libspawn__watcher_message message = { 0 };
+    struct libspawn__watcher_message message;
 
+    libspawn__watcher_message_init(&message);
     message.u.held.pid = w->child.id.pid;
     message.u.held.start_time = w->child.id.start_time;
     watcher_send(w, &message, LIBSPAWN__WATCHER_HELD,

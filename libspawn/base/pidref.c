@@ -26,14 +26,20 @@ libspawn__pidref_dispose(struct libspawn__pidref *ref)
     ref->is_by_number = false;
 }
 
+/* Read once in each thread: no process outlives a boot. */
 static int
 read_boot_id(char boot_id[LIBSPAWN__BOOT_ID_SIZE], struct libspawn_err *err)
 {
     static const char path[] = "/proc/sys/kernel/random/boot_id";
-    char text[LIBSPAWN__BOOT_ID_SIZE];
-    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    static _Thread_local char text[LIBSPAWN__BOOT_ID_SIZE];
+    AUTO_FD int fd = -1;
     ssize_t n;
 
+    if (text[LIBSPAWN__BOOT_ID_SIZE - 2]) {
+        memcpy(boot_id, text, LIBSPAWN__BOOT_ID_SIZE);
+        return 0;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return libspawn__fail_errno(err, errno, "opening '%s'", path);
     }
@@ -42,8 +48,8 @@ read_boot_id(char boot_id[LIBSPAWN__BOOT_ID_SIZE], struct libspawn_err *err)
         return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
                               "'%s' holds no boot id", path);
     }
-    memcpy(boot_id, text, sizeof text - 1);
-    boot_id[sizeof text - 1] = '\0';
+    text[sizeof text - 1] = '\0';
+    memcpy(boot_id, text, sizeof text);
     return 0;
 }
 

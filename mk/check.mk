@@ -44,7 +44,10 @@ check-unit: $(PROGRAMS) $(UNIT_PROGRAMS) ## tests of single source files (under 
 
 check-flow: all guest-images $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) $(FAKES) ## whole operations, with real device models
 	@$(RUN_TESTS) -g $(GROUP)flow \
-	    $(call items,$(FLOW_PROGRAMS) $(SWEEP_PROGRAMS))
+	    $(call items,$(FLOW_PROGRAMS) $(SWEEP_PROGRAMS)) \
+	    $(foreach w,$(GLIBC_WATCHER),$(foreach t,exec upgrade,\
+	        'test_spawn_$(t)_glibc=$(UNDER) STORY_WATCHER=$(w) \
+	        $(BUILD)/tests/flow/test_spawn_$(t)'))
 
 check-cli: all guest-images $(CLI_PROGRAMS) $(FAKES) ## the command line, as a user meets it
 	@$(RUN_TESTS) -g $(GROUP)cli $(call items,$(CLI_PROGRAMS)) \

@@ -199,6 +199,13 @@ EXTRA_SOURCES_forgetful_watcher = $(SOURCES_spawn-watcher) tests/lib/memory.c
 EXTRA_LIBS_forgetful_watcher = $(EXTRA_LIBS_test_wire_memory)
 LDFLAGS_forgetful_watcher := $(WATCHER_LDFLAGS)
 
+# spawn-watcher as it is where there is no musl, for STORY_WATCHER.
+ifneq ($(MUSL),)
+GLIBC_WATCHER := tests/fake/spawn-watcher-glibc
+SOURCES_spawn-watcher-glibc := $(SOURCES_spawn-watcher)
+LDFLAGS_spawn-watcher-glibc := $(LDFLAGS_spawn-watcher)
+endif
+
 # The harness itself; must_fail holds the failures that it has to report.
 SANITY_TESTS := \
   must_fail \
@@ -229,7 +236,8 @@ SWEEP_PROGRAMS  := $(SWEEP_TESTS:%=$(BUILD)/tests/sweep/%)
 CLI_PROGRAMS    := $(CLI_TESTS:%=$(BUILD)/tests/cli/%)
 XEN_PROGRAMS    := $(XEN_TESTS:%=$(BUILD)/tests/xen/%)
 SANITY_PROGRAMS := $(SANITY_TESTS:%=$(BUILD)/tests/sanity/%)
-FAKES           := $(FAKE_PROGRAMS:%=$(BUILD)/tests/fake/%)
+FAKES           := $(FAKE_PROGRAMS:%=$(BUILD)/tests/fake/%) \
+  $(GLIBC_WATCHER:%=$(BUILD)/%)
 
 TEST_PROGRAMS := $(UNIT_PROGRAMS) $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) \
   $(CLI_PROGRAMS) \

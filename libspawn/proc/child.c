@@ -95,27 +95,48 @@ find_last_deadline(const struct libspawn_plan *plan, int64_t started_ms)
                                       : DEFAULT_FACTOR * plan->start_ms);
 }
 
+/* Into the tail, where it fits; else into a memfd. */
+static int
+put_plan(const struct libspawn_plan *plan,
+         struct libspawn__watcher_message *message, int *memfd_r,
+         struct libspawn_err *err)
+{
+    AUTO_BUF struct libspawn__buf buf = { 0 };
+    int rc = libspawn__plan_pack_bytes(plan, &buf, err);
+
+    if (rc || buf.size > sizeof message->tail) {
+        return rc ? rc : libspawn__plan_pack(plan, memfd_r, err);
+    }
+    memcpy(message->tail, buf.data, buf.size);
+    message->tail_size = (uint32_t)buf.size;
+    return 0;
+}
+
 static int
 send_plan(const struct libspawn_child *child, const struct libspawn_plan *plan,
           struct libspawn_err *err)
 {
-    struct libspawn__watcher_message message = { 0 };
+    struct libspawn__watcher_message message;
     int fds[1 + LIBSPAWN__PLAN_FDS_MAX];
     AUTO_FD int memfd = -1;
+    size_t n_fds = 0;
     size_t i;
     int rc;
     int r;
 
-    rc = libspawn__plan_pack(plan, &memfd, err);
+    libspawn__watcher_message_init(&message);
+    rc = put_plan(plan, &message, &memfd, err);
     if (rc) {
         return rc;
     }
-    fds[0] = memfd;
+    if (memfd >= 0) {
+        fds[n_fds++] = memfd;
+    }
     for (i = 0; i < plan->n_fds; i++) {
-        fds[1 + i] = plan->fds[i].fd;
+        fds[n_fds++] = plan->fds[i].fd;
     }
     r = libspawn__child_send(child, &message, LIBSPAWN__WATCHER_PLAN, fds,
-                             1 + plan->n_fds);
+                             n_fds);
     return r ? libspawn__fail_errno(err, -r, "sending the plan") : 0;
 }
 

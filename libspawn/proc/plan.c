@@ -299,25 +299,37 @@ fail_memfd(struct libspawn_err *err, int sys_errno)
 }
 
 int
+libspawn__plan_pack_bytes(const struct libspawn_plan *plan,
+                          struct libspawn__buf *buf, struct libspawn_err *err)
+{
+    size_t i;
+
+    libspawn__buf_append(buf, magic, sizeof magic);
+    for (i = 0; i < ARRAY_SIZE(fields); i++) {
+        pack_field(buf, &fields[i], plan);
+    }
+    if (buf->failed) {
+        return libspawn__fail_nomem(err);
+    }
+    if (buf->size > LIBSPAWN__PLAN_SIZE_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
+                              "the plan is larger than %d bytes",
+                              LIBSPAWN__PLAN_SIZE_MAX);
+    }
+    return 0;
+}
+
+int
 libspawn__plan_pack(const struct libspawn_plan *plan, int *memfd_r,
                     struct libspawn_err *err)
 {
     AUTO_BUF struct libspawn__buf buf = { 0 };
     AUTO_FD int memfd = -1;
-    size_t i;
+    int rc = libspawn__plan_pack_bytes(plan, &buf, err);
     int r;
 
-    libspawn__buf_append(&buf, magic, sizeof magic);
-    for (i = 0; i < ARRAY_SIZE(fields); i++) {
-        pack_field(&buf, &fields[i], plan);
-    }
-    if (buf.failed) {
-        return libspawn__fail_nomem(err);
-    }
-    if (buf.size > LIBSPAWN__PLAN_SIZE_MAX) {
-        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
-                              "the plan is larger than %d bytes",
-                              LIBSPAWN__PLAN_SIZE_MAX);
+    if (rc) {
+        return rc;
     }
     memfd = memfd_create("libspawn-plan", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (memfd < 0) {

@@ -147,7 +147,12 @@ int libspawn__plan_find_group(const char *name, gid_t *gid_r,
 int libspawn__plan_check(const struct libspawn_plan *plan,
                          struct libspawn_err *err);
 
-/* A sealed memfd with everything but the descriptors themselves. */
+/* Appends everything but the descriptors themselves. */
+int libspawn__plan_pack_bytes(const struct libspawn_plan *plan,
+                              struct libspawn__buf *buf,
+                              struct libspawn_err *err);
+
+/* The same in a sealed memfd. */
 int libspawn__plan_pack(const struct libspawn_plan *plan, int *memfd_r,
                         struct libspawn_err *err);
 

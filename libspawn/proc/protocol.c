@@ -36,7 +36,9 @@ libspawn__watcher_recv(int socket, struct libspawn__watcher_message *message,
         return (int)n;
     }
     if (n < (ssize_t)offsetof(struct libspawn__watcher_message, tail) ||
-        message->version != LIBSPAWN__WATCHER_VERSION) {
+        message->version != LIBSPAWN__WATCHER_VERSION ||
+        message->tail_size !=
+            (size_t)n - offsetof(struct libspawn__watcher_message, tail)) {
         while (*n_fds_r) {
             close(fds[--*n_fds_r]);
         }

@@ -4,7 +4,7 @@
  * docs/PROTOCOLS.md, "Watcher protocol", says the same in words.
  *
  *     caller                       watcher
- *       PLAN  + memfd, fds  ----->
+ *       PLAN  + plan, fds   ----->                  in the tail, or a memfd
  *                           <-----  HELD + pidfd    child forked, held
  *                           <-----  STARTED         exec succeeded
  *                           <-----  NOTIFIED        the child said something
@@ -47,7 +47,8 @@ enum {
     LIBSPAWN__WATCHER_FD = 3
 };
 
-/* Lines of the log that travel with ENDED and FAILED. */
+/* Lines of the log that travel with ENDED and FAILED; a plan that is larger
+ * than a tail is in a memfd. */
 enum {
     LIBSPAWN__TAIL_LINES = 20,
     LIBSPAWN__TAIL_SIZE = 8192

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/auto.h"
 #include "base/fd.h"
 #include "base/util.h"
 #include "tests/bench/bench.h"
@@ -238,12 +239,13 @@ static const struct {
 int
 main(int argc, char *argv[])
 {
-    struct bench_lib lib = { .bin = argc > 2 ? argv[1] : NULL };
+    AUTO_FREE char *bin = argc > 2 ? realpath(argv[1], NULL) : NULL;
+    struct bench_lib lib = { .bin = bin };
     char dir[] = "/dev/shm/bench-XXXXXX"; /* in memory, as /run is */
     size_t i;
     int rc = 0;
 
-    if (argc != 3 && argc != 4) {
+    if (!bin || argc > 4) {
         fputs("usage: bench-lib PROGRAM_DIRECTORY RESULT.json [PART]\n",
               stderr);
         return 2;

@@ -15,11 +15,12 @@ void
 story_begin_with(struct story *story, const struct libspawn_hooks *hooks)
 {
     struct libspawn_ctx_options options = { .hooks = hooks };
+    const char *watcher = getenv("STORY_WATCHER");
     struct libspawn_err err;
 
     memset(story, 0, sizeof *story);
-    story->watcher =
-        libspawn__str_format("%s/bin/spawn-watcher", harness_build_dir());
+    story->watcher = libspawn__str_format(
+        "%s/%s", harness_build_dir(), watcher ? watcher : "bin/spawn-watcher");
     story->address = libspawn__str_format("dir:%s/store", harness_dir());
     ck_assert(story->watcher && story->address);
     options.watcher_path = story->watcher;

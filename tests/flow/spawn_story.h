@@ -39,7 +39,7 @@ struct story {
     struct libspawn_plan *plan;
     struct libspawn_child *child;
     struct libspawn__store *store;
-    char *watcher;  /* path of spawn-watcher */
+    char *watcher;  /* path of spawn-watcher, or $STORY_WATCHER */
     char *address;  /* of the store */
     char trace[64]; /* the events so far: "started ready" */
     bool confirms;  /* confirm as soon as it is started */

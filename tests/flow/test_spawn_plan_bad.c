@@ -9,9 +9,12 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "proc/plan.h"
+#include "proc/protocol.h"
 #include "tests/flow/plan_story.h"
 
 enum { N_ARGS = 100000 };
@@ -143,7 +146,59 @@ TEST(plan_larger_than_16_mib__is_refused)
     assert_refused(&story, LIBSPAWN_ERR_LIMIT, "larger than 16777216 bytes");
 }
 
+/* Smaller ones need none. */
+TEST(plan_too_large_for_a_message_without_memfds__is_refused)
+{
+    AUTO_STORY struct story story;
+    char arg[LIBSPAWN__TAIL_SIZE + 1];
+
+    memset(arg, 'x', sizeof arg - 1);
+    arg[sizeof arg - 1] = '\0';
+    plan_begin(&story);
+    libspawn_plan_add_arg(story.plan, arg);
+    ck_assert(plan_deny_call(SYS_memfd_create, -1, ENOSYS));
+    assert_refused(&story, LIBSPAWN_ERR_UNSUPPORTED, "memory file");
+}
+
 /* ---- Odd, but fine ----------------------------------------------------- */
+
+/* Its packed form is this large, and has descriptors besides. */
+static void
+assert_arrives(size_t size)
+{
+    AUTO_STORY struct story story;
+    AUTO_BUF struct libspawn__buf packed = { 0 };
+    AUTO_FD int fd = open("/proc/self/comm", O_RDONLY);
+    AUTO_FREE char *text = NULL;
+    char arg[2 * LIBSPAWN__TAIL_SIZE] = "";
+    char words[32];
+    size_t arg_size;
+
+    story_begin(&story);
+    libspawn_plan_set_directory(story.plan, harness_dir());
+    libspawn_plan_add_fd(story.plan, fd, 7);
+    story_program(&story, "/bin/sh", "-c", "cat <&7 >told; echo ${#1} >>told",
+                  "sh");
+    assert_ok(libspawn__plan_pack_bytes(story.plan, &packed, NULL), NULL);
+    arg_size = size - packed.size - 2 * sizeof(uint32_t);
+    memset(arg, 'x', arg_size);
+    libspawn_plan_add_arg(story.plan, arg);
+    story_start(&story);
+    story_await(&story, "started ready exited");
+    text = harness_read_file("told");
+    snprintf(words, sizeof words, "\n%zu\n", arg_size);
+    assert_contains(text, words);
+}
+
+TEST(plan_as_large_as_a_message__arrives_whole)
+{
+    assert_arrives(LIBSPAWN__TAIL_SIZE);
+}
+
+TEST(plan_larger_than_a_message__arrives_whole)
+{
+    assert_arrives(LIBSPAWN__TAIL_SIZE + 1);
+}
 
 /* Runs it, which writes the number of its arguments. */
 TEST_TIMEOUT(plan_with_100000_arguments__runs_with_all_of_them, 30)

@@ -48,7 +48,7 @@ static const struct refusal refusals[] = {
     { "epoll_pwait2", { SYS_epoll_pwait2 }, ANY, 0, NULL },
     { "getrandom", { SYS_getrandom }, ANY, 0, NULL },
     { "waitid P_PIDFD", { SYS_waitid }, BY_PIDFD, 0, NULL },
-    { "memfd_create", { SYS_memfd_create }, ANY, 0, "memory file" },
+    { "memfd_create", { SYS_memfd_create }, ANY, 0, NULL },
     { "landlock, not used", { SYS_landlock_create_ruleset }, ANY, 0, NULL },
     { "landlock_create_ruleset",
       { SYS_landlock_create_ruleset },

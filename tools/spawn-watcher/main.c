@@ -163,6 +163,34 @@ on_caller(struct libspawn__io *io, uint32_t events)
 
 /* ---- Set-up ------------------------------------------------------------ */
 
+/* A memfd, which is one descriptor more, has what is too large for a tail. */
+static int
+unpack_plan(struct watcher *w, const struct libspawn__watcher_message *message,
+            const int *fds, size_t n_fds, struct libspawn_err *err)
+{
+    size_t n_memfds = message->tail_size ? 0 : 1;
+    size_t i;
+    int rc = n_memfds ? libspawn__plan_unpack(fds[0], &w->plan, err)
+                      : libspawn__plan_unpack_bytes(message->tail,
+                                                    message->tail_size,
+                                                    &w->plan, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (n_fds != n_memfds + w->plan.n_fds) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "descriptors of the plan are missing");
+    }
+    if (n_memfds) {
+        close(fds[0]);
+    }
+    for (i = 0; i < w->plan.n_fds; i++) {
+        w->plan.fds[i].fd = fds[n_memfds + i];
+    }
+    return 0;
+}
+
 /* The first message: the plan and the descriptors that belong to it. */
 static int
 receive_plan(struct watcher *w, struct libspawn_err *err)
@@ -170,8 +198,6 @@ receive_plan(struct watcher *w, struct libspawn_err *err)
     struct libspawn__watcher_message message;
     int fds[LIBSPAWN__STREAM_FDS_MAX];
     size_t n_fds = ARRAY_SIZE(fds);
-    size_t i;
-    int rc;
     int r = libspawn__watcher_recv(w->caller_fd, &message, fds, &n_fds);
 
     if (!r) {
@@ -182,25 +208,14 @@ receive_plan(struct watcher *w, struct libspawn_err *err)
         n_fds == 1) {
         watcher_await_lock(w->caller_fd, fds[0]);
     }
-    if (r < 0 || message.type != LIBSPAWN__WATCHER_PLAN || !n_fds) {
+    if (r < 0 || message.type != LIBSPAWN__WATCHER_PLAN ||
+        (!message.tail_size && !n_fds)) {
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
                               "spawn-watcher is of another version than the "
                               "library that started it");
     }
-    rc = libspawn__plan_unpack(fds[0], &w->plan, err);
-    close(fds[0]);
-    if (!rc && n_fds - 1 != w->plan.n_fds) {
-        rc = libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                            "descriptors of the plan are missing");
-    }
-    for (i = 1; i < n_fds; i++) {
-        if (rc) {
-            close(fds[i]);
-        } else {
-            w->plan.fds[i - 1].fd = fds[i];
-        }
-    }
-    return rc;
+    /* After a failure this process ends, and its descriptors with it. */
+    return unpack_plan(w, &message, fds, n_fds, err);
 }
 
 /* Whose death aborts the start: who made the other end of the socket. */

@@ -90,12 +90,12 @@ start_bare(void *user)
 static int64_t
 start_after_pause(void *user)
 {
-    poll(NULL, 0, 5);
+    poll(NULL, 0, BENCH_LIB_PAUSE_MS);
     return bench_lib_start_once(user);
 }
 
-static int64_t
-start_prepared(void *user)
+int64_t
+bench_lib_start_prepared(void *user)
 {
     struct bench_lib *lib = user;
     struct libspawn_err err;
@@ -125,7 +125,7 @@ compare_start(struct bench_lib *lib)
         .name = "start, watcher prepared",
         .ours = "libspawn_child_start after libspawn_ctx_prepare",
         .other = "libspawn_child_start alone",
-        .run_ours = start_prepared,
+        .run_ours = bench_lib_start_prepared,
         .run_other = start_after_pause,
         .user = lib,
         .kind = BENCH_NO_BAR,

@@ -7,6 +7,9 @@
 
 #include "tests/bench/bench_child.h"
 
+/* Before a start in a row where both sides wait. */
+enum { BENCH_LIB_PAUSE_MS = 5 };
+
 struct bench_lib {
     const char *bin; /* directory of the programs */
     struct libspawn_ctx *ctx;
@@ -15,6 +18,9 @@ struct bench_lib {
 
 /* bench_fn with a struct bench_lib: one start, to exec and record. */
 int64_t bench_lib_start_once(void *user);
+
+/* The same after a pause in which a watcher was prepared. */
+int64_t bench_lib_start_prepared(void *user);
 
 int bench_lib_callers(struct bench_lib *lib);  /* of different size */
 int bench_lib_conmon(struct bench_lib *lib);   /* the same work by conmon */

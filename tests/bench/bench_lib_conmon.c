@@ -6,6 +6,7 @@
 #include "tests/bench/bench_lib.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,19 @@ start_by_us(void *user)
     return bench_lib_start_once(((struct conmon *)user)->lib);
 }
 
+static int64_t
+start_prepared_by_us(void *user)
+{
+    return bench_lib_start_prepared(((struct conmon *)user)->lib);
+}
+
+static int64_t
+start_by_conmon_after_pause(void *user)
+{
+    poll(NULL, 0, BENCH_LIB_PAUSE_MS);
+    return start_by_conmon(user);
+}
+
 int
 bench_lib_conmon(struct bench_lib *lib)
 {
@@ -142,6 +156,15 @@ bench_lib_conmon(struct bench_lib *lib)
         .kind = BENCH_RATIO_AT_MOST,
         .bar = 0.125,
     };
+    const struct bench_pair prepared = {
+        .name = "start, prepared, against conmon",
+        .ours = "libspawn_child_start after libspawn_ctx_prepare",
+        .other = pair.other,
+        .run_ours = start_prepared_by_us,
+        .run_other = start_by_conmon_after_pause,
+        .user = &conmon,
+        .kind = BENCH_NO_BAR,
+    };
     int rc;
 
     if (access(conmon_path, X_OK) < 0) {
@@ -154,6 +177,9 @@ bench_lib_conmon(struct bench_lib *lib)
     }
     if (!rc) {
         rc = bench_run_pair(&pair, 100);
+    }
+    if (!rc) {
+        rc = bench_run_pair(&prepared, 100);
     }
     libspawn__strv_dispose(&conmon.argv);
     return rc ? -1 : 0;

@@ -101,6 +101,51 @@ fill(struct libspawn_err *err, int code, int sys_errno, const char *format,
     put_text(err, format, args);
 }
 
+#ifdef __GLIBC__
+const char *
+libspawn__errno_text(int sys_errno)
+{
+    return strerror(sys_errno);
+}
+#else
+/* Where musl has other words, for what our system calls answer. */
+static const struct {
+    int sys_errno;
+    char text[40];
+} errno_texts[] = {
+    { EADDRINUSE, "Address already in use" },
+    { EBUSY, "Device or resource busy" },
+    { EDQUOT, "Disk quota exceeded" },
+    { EIO, "Input/output error" },
+    { ELOOP, "Too many levels of symbolic links" },
+    { EMFILE, "Too many open files" },
+    { EMSGSIZE, "Message too long" },
+    { ENAMETOOLONG, "File name too long" },
+    { ENOMEM, "Cannot allocate memory" },
+    { ENOTCONN, "Transport endpoint is not connected" },
+    { ENOTSOCK, "Socket operation on non-socket" },
+    { EOPNOTSUPP, "Operation not supported" },
+    { EOVERFLOW, "Value too large for defined data type" },
+    { ETIMEDOUT, "Connection timed out" },
+    { EUCLEAN, "Structure needs cleaning" },
+    { EUSERS, "Too many users" },
+    { EXDEV, "Invalid cross-device link" },
+};
+
+const char *
+libspawn__errno_text(int sys_errno)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(errno_texts); i++) {
+        if (errno_texts[i].sys_errno == sys_errno) {
+            return errno_texts[i].text;
+        }
+    }
+    return strerror(sys_errno);
+}
+#endif
+
 int
 libspawn__fail(struct libspawn_err *err, int code, const char *format, ...)
 {
@@ -128,7 +173,7 @@ libspawn__fail_errno(struct libspawn_err *err, int sys_errno,
         va_end(args);
         len = strlen(err->text);
         snprintf(err->text + len, sizeof err->text - len, ": %s",
-                 strerror(sys_errno));
+                 libspawn__errno_text(sys_errno));
     }
     return code;
 }

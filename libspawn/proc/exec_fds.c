@@ -3,6 +3,7 @@
  */
 #include "proc/exec_steps.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -53,6 +54,8 @@ move_up(int *fd, int base)
 
     if (copy >= 0) {
         *fd = copy;
+    } else if (errno == EINVAL) {
+        errno = EMFILE; /* the limit is below even the base */
     }
     return copy;
 }

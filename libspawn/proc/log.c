@@ -319,7 +319,7 @@ tell_loss(struct libspawn__log *log)
     len = snprintf(line, sizeof line,
                    "\n%sspawn-watcher: %llu bytes of output are lost: %.60s\n",
                    stamp, (unsigned long long)log->lost,
-                   strerror(log->lost_errno));
+                   libspawn__errno_text(log->lost_errno));
     if (write_part(log, line, (size_t)len) <
         (ssize_t)MIN((uint64_t)len, log->max_size)) {
         return false;

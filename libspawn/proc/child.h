@@ -105,6 +105,10 @@ void libspawn__child_close_watcher(struct libspawn_child *child);
  * does not hear of its end; its record is to go all the same. */
 void libspawn__child_leave_orphan(struct libspawn_child *child);
 
+/* child_end.c: takes its record and its pid nodes out of the store: whose
+ * watcher cannot, and who knows that nobody else does. */
+void libspawn__child_remove_nodes(const struct libspawn_child *child);
+
 /* child_end.c: it has ended, and the report says how. */
 void libspawn__child_finish(struct libspawn_child *child);
 

@@ -97,9 +97,8 @@ libspawn__child_stop(struct libspawn_child *child, enum libspawn_end why,
 
 /* ---- The watcher is gone: the caller takes over ------------------------ */
 
-/* Nobody else knows of the record now. */
-static void
-remove_nodes(const struct libspawn_child *child)
+void
+libspawn__child_remove_nodes(const struct libspawn_child *child)
 {
     struct libspawn__store *store;
     size_t i;
@@ -118,7 +117,7 @@ libspawn__child_leave_orphan(struct libspawn_child *child)
 {
     if (child->orphan_io.loop && child->state != LIBSPAWN__CHILD_RELEASED &&
         !libspawn__pidref_wait(&child->ref, LIBSPAWN__KILL_MS, NULL)) {
-        remove_nodes(child);
+        libspawn__child_remove_nodes(child);
     }
     libspawn__io_remove(&child->orphan_io);
 }
@@ -134,7 +133,7 @@ finish_orphan(struct libspawn_child *child)
                          child->is_detached ? "nobody watched it"
                                             : "its watcher died");
     if (child->state != LIBSPAWN__CHILD_RELEASED) {
-        remove_nodes(child);
+        libspawn__child_remove_nodes(child);
     }
     libspawn__child_finish(child);
 }

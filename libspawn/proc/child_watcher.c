@@ -191,6 +191,18 @@ handle_notified(struct libspawn_child *child,
     }
 }
 
+/* The watcher could not clean up; before the child's owner hears of its end
+ * nobody else writes there. */
+static void
+handle_remains(struct libspawn_child *child,
+               const struct libspawn__watcher_message *message)
+{
+    (void)message;
+    if (child->state != LIBSPAWN__CHILD_RELEASED) {
+        libspawn__child_remove_nodes(child);
+    }
+}
+
 static const struct {
     enum libspawn__watcher_type type;
     void (*handle)(struct libspawn_child *child,
@@ -204,6 +216,7 @@ static const struct {
     { LIBSPAWN__WATCHER_FAILED, handle_failed },
     { LIBSPAWN__WATCHER_UPGRADED, handle_upgraded },
     { LIBSPAWN__WATCHER_NOTIFIED, handle_notified },
+    { LIBSPAWN__WATCHER_REMAINS, handle_remains },
 };
 
 static void

@@ -13,6 +13,7 @@
  *       RELEASE             ----->
  *                           <-----  RELEASED
  *       STOP                ----->
+ *                           <-----  REMAINS         records not removed
  *                           <-----  FAILED          could not start; last
  *                           <-----  ENDED + tail    the child's end; last
  *
@@ -72,7 +73,8 @@ enum libspawn__watcher_type {
     LIBSPAWN__WATCHER_ENDED,
     LIBSPAWN__WATCHER_ATTACHED,
     LIBSPAWN__WATCHER_UPGRADED,
-    LIBSPAWN__WATCHER_NOTIFIED
+    LIBSPAWN__WATCHER_NOTIFIED,
+    LIBSPAWN__WATCHER_REMAINS
 };
 
 /* Bytes that prove to the watcher that somebody could read the record. */

@@ -136,26 +136,36 @@ log_end(struct watcher *w)
     libspawn__log_note(&w->log, line, (size_t)len);
 }
 
-static void
+/* False when one of them is left. */
+static bool
 remove_pid_nodes(struct watcher *w)
 {
+    bool is_gone = true;
     size_t i;
 
     for (i = 0; i < w->plan.pid_nodes.n_items; i++) {
-        libspawn__store_discard(w->store, NULL, w->plan.pid_nodes.items[i],
-                                NULL);
+        is_gone &= !libspawn__store_discard(
+            w->store, NULL, w->plan.pid_nodes.items[i], NULL);
     }
+    return is_gone;
 }
 
+/* What cannot be removed is left to the caller. */
 static void
 remove_records(struct watcher *w)
 {
+    struct libspawn__watcher_message message = { 0 };
+    bool is_gone;
+
     if (!w->is_recorded || !w->store) {
         return;
     }
-    /* What cannot be removed now is found by its dead owner later. */
-    remove_pid_nodes(w);
-    libspawn__store_discard(w->store, NULL, w->plan.record_path, NULL);
+    is_gone = remove_pid_nodes(w);
+    is_gone &= !libspawn__store_discard(w->store, NULL, w->plan.record_path,
+                                        NULL);
+    if (!is_gone) {
+        watcher_send(w, &message, LIBSPAWN__WATCHER_REMAINS, -1);
+    }
 }
 
 /* Only a child that was released leaves a record of its end, and even that no

@@ -251,6 +251,7 @@ FUZZ_TARGETS := \
   fuzz_json \
   fuzz_notify \
   fuzz_plan \
+  fuzz_probe_cache \
   fuzz_qmp \
   fuzz_record \
   fuzz_watcher

@@ -84,12 +84,28 @@ check-cov: ## unit and flow tests with a table of what they reach
 	+$(call in_variant,cov,check-unit check-flow)
 	@mk/coverage build/cov/obj
 
-.PHONY: check-long
-check-long: all $(SWEEP_PROGRAMS) $(FAKES) ## every failure in turn (tests/sweep), with totals (ten minutes)
-	@SWEEP=full CK_TIMEOUT_MULTIPLIER=60 $(RUN_TESTS) -g $(GROUP)long \
+# One after the other, going on after a failure.
+LONG_STAGES := sweep-all sweep-all-xen
+.PHONY: check-long $(LONG_STAGES)
+check-long: ## every failure in turn (tests/sweep), here and on a Xen host, with totals (half an hour)
+	@status=0; for stage in $(LONG_STAGES); do \
+	    $(MAKE) --no-print-directory $$stage || status=1; \
+	done; exit $$status
+
+SWEEP_ALL := SWEEP=full CK_TIMEOUT_MULTIPLIER=60
+sweep-all: all $(SWEEP_PROGRAMS) $(FAKES)
+	@$(SWEEP_ALL) $(RUN_TESTS) -g $(GROUP)long \
 	    -t 3600 $(foreach p,$(SWEEP_PROGRAMS),'$(notdir $(p))=$(p)'); \
 	status=$$?; sed -n 's/^sweep: /  /p' \
 	    $${CHECK_LOGS:-build/logs}/$(GROUP)long/test_sweep_*.log; \
+	exit $$status
+
+XEN_SWEEPS := $(filter %/test_sweep_xenstored,$(XEN_PROGRAMS))
+sweep-all-xen: all $(XEN_SWEEPS)
+	@$(SWEEP_ALL) XEN_TIMEOUT=3600 mk/run-xen-tests -g long-xen -t 3600 \
+	    $(XEN_SWEEPS); \
+	status=$$?; sed -n 's/^sweep: /  /p' \
+	    build/logs/xen-host/long-xen/test_sweep_*.log; \
 	exit $$status
 
 .PHONY: check-xen

@@ -147,7 +147,7 @@ SWEEP_TESTS := \
 
 $(foreach t,$(SWEEP_TESTS),$(eval \
   EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
-EXTRA_SOURCES_test_sweep_crash += tests/sweep/lead.c
+EXTRA_SOURCES_test_sweep_crash += tests/sweep/crash.c tests/sweep/lead.c
 EXTRA_SOURCES_test_sweep_fail += tests/sweep/gate.c
 EXTRA_SOURCES_test_sweep_memory += tests/lib/memory.c
 EXTRA_LIBS_test_sweep_memory = $(EXTRA_LIBS_test_wire_memory)
@@ -184,10 +184,14 @@ EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c
 # What needs a real Xen host; skipped elsewhere (make check-xen).
 XEN_TESTS := \
   test_cfg_stock \
-  $(if $(filter yes,$(WITH_XEN)),test_store_xenstore test_xen_domain) \
+  $(if $(filter yes,$(WITH_XEN)),test_store_xenstore test_sweep_xenstored \
+      test_xen_domain) \
   test_xen_restrict \
   test_xl_guest
 
+EXTRA_SOURCES_test_sweep_xenstored := tests/sweep/crash.c tests/sweep/deed.c \
+  tests/sweep/lead.c libspawn/store/xenstore.c
+EXTRA_LIBS_test_sweep_xenstored := -lxenstore
 EXTRA_SOURCES_test_xen_domain = $(XEN_SOURCES)
 EXTRA_LIBS_test_xen_domain = $(XEN_LIBS)
 

@@ -24,6 +24,12 @@ enum {
     GONE_MS = 5000
 };
 
+int
+deed_slowness(const struct deed *deed)
+{
+    return deed->address ? 5 : 1;
+}
+
 /* ---- In the process ---------------------------------------------------- */
 
 /* Of LeakSanitizer, where it is linked. */
@@ -75,7 +81,8 @@ has_ended(const struct actor *actor)
 static int
 await_event(struct actor *actor, const char *event)
 {
-    int64_t until_ms = libspawn__clock_now_ms() + EVENT_MS;
+    int64_t until_ms =
+        libspawn__clock_now_ms() + EVENT_MS * deed_slowness(actor->deed);
 
     while (!has_come(actor, event) && !has_ended(actor)) {
         int64_t left_ms = until_ms - libspawn__clock_now_ms();
@@ -193,7 +200,8 @@ has_children(void)
 static int
 await_watchers(struct actor *actor)
 {
-    int64_t until_ms = libspawn__clock_now_ms() + GONE_MS;
+    int64_t until_ms =
+        libspawn__clock_now_ms() + GONE_MS * deed_slowness(actor->deed);
 
     while (has_children()) {
         int rc = 0;
@@ -231,7 +239,7 @@ repeat(struct actor *actor)
         return;
     }
     actor->err.text[0] = '\0';
-    actor->record = "/libxl/2/libspawn/dm";
+    actor->record = DEED_RECORD_REPEATED;
     rc = make_ctx(actor);
     rc = rc ? rc : await_watchers(actor);
     if (!rc) {
@@ -273,19 +281,26 @@ act(const struct deed *deed, struct actor *actor)
     }
 }
 
+static char *
+store_address(const struct deed *deed)
+{
+    return deed->address
+               ? strdup(deed->address)
+               : libspawn__str_format("dir:%s/store", harness_dir());
+}
+
 static void
 be_the_actor(const struct deed *deed, int fd)
 {
-    static char address[4096];
+    AUTO_FREE char *address = store_address(deed);
     static char watcher[4096];
     static struct deed_verdict verdict;
     struct actor actor = { .deed = deed,
                            .verdict = &verdict,
                            .record = DEED_RECORD };
 
-    snprintf(address, sizeof address, "dir:%s/store", harness_dir());
-    snprintf(watcher, sizeof watcher, "%s/bin/spawn-watcher",
-             harness_build_dir());
+    snprintf(watcher, sizeof watcher, "%s/bin/spawn-watcher%s",
+             harness_build_dir(), deed->address ? "-xen" : "");
     actor.address = address;
     actor.watcher = deed->watcher ? deed->watcher : watcher;
     act(deed, &actor);
@@ -447,15 +462,15 @@ look_at_record(struct deed_run *run, struct libspawn__store *store)
 void
 deed_assert_clean(struct deed_run *run)
 {
-    AUTO_FREE char *address =
-        libspawn__str_format("dir:%s/store", harness_dir());
+    AUTO_FREE char *address = store_address(run->deed);
     struct libspawn__store *store;
     struct scene scene = { .run = run };
+    int gone_ms = GONE_MS * deed_slowness(run->deed);
     struct libspawn_err err;
 
     assert_ok(libspawn__store_open(address, &store, &err), &err);
     scene.store = store;
-    ck_assert_msg(harness_wait_until(is_settled, &scene, GONE_MS),
+    ck_assert_msg(harness_wait_until(is_settled, &scene, gone_ms),
                   "something is left: %s", deed_describe(run));
     /* Without a verdict it may be on its way to its end. */
     run->is_released = was_released(run->deed, &run->verdict) &&
@@ -466,11 +481,26 @@ deed_assert_clean(struct deed_run *run)
     if (run->is_released) {
         ck_assert_msg(child_lives(store), "the child was lost: %s",
                       deed_describe(run));
-        assert_ok(libspawn__dm_end(store, DEED_RECORD, GONE_MS, &err), &err);
+        assert_ok(libspawn__dm_end(store, DEED_RECORD, gone_ms, &err), &err);
     }
-    ck_assert_msg(await_nobody(run, GONE_MS), "a process is left: %s",
+    ck_assert_msg(await_nobody(run, gone_ms), "a process is left: %s",
                   deed_describe(run));
     look_at_record(run, store);
+    libspawn__store_close(store);
+}
+
+void
+deed_clean_store(const char *address)
+{
+    static const char *const guests[] = { "/libxl/32001", "/libxl/32002" };
+    struct libspawn__store *store;
+    struct libspawn_err err;
+    size_t i;
+
+    assert_ok(libspawn__store_open(address, &store, &err), &err);
+    for (i = 0; i < ARRAY_SIZE(guests); i++) {
+        assert_ok(libspawn__store_discard(store, NULL, guests[i], &err), &err);
+    }
     libspawn__store_close(store);
 }
 

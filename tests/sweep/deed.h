@@ -10,8 +10,8 @@
  *     deed_await(&run, 2000);
  *     deed_assert_clean(&run);
  *
- * The directory store is "store" in the test's directory.  The deed makes no
- * assertion; what it finds is in its verdict.
+ * The store is a directory, "store" in that of the test, unless the deed names
+ * one.  The deed makes no assertion; what it finds is in its verdict.
  */
 #ifndef TESTS_SWEEP_DEED_H
 #define TESTS_SWEEP_DEED_H
@@ -22,7 +22,9 @@
 #include "include/libspawn.h"
 #include "store/store.h"
 
-#define DEED_RECORD "/libxl/1/libspawn/dm"
+/* In a store that is used by others as well there are no such guests. */
+#define DEED_RECORD "/libxl/32001/libspawn/dm"
+#define DEED_RECORD_REPEATED "/libxl/32002/libspawn/dm"
 
 enum deed_kind {
     DEED_STOP,   /* start, ready, stop */
@@ -37,7 +39,8 @@ struct deed {
     bool has_landlock;
     bool is_best_effort;  /* of Landlock */
     const char *cgroup;   /* NULL: none */
-    const char *watcher;  /* NULL: spawn-watcher */
+    const char *address;  /* of the store; NULL: the directory */
+    const char *watcher;  /* NULL: spawn-watcher for this store */
     void (*before)(void *user); /* in the process, first of all; or NULL */
     void (*after)(void *user);  /* before it is repeated; or NULL */
     void *user;
@@ -72,6 +75,10 @@ struct deed_run {
 
 void deed_begin(const struct deed *deed, struct deed_run *run);
 
+/* So many times longer than here may things take where the store of the deed
+ * is: that of a Xen host, which is emulated. */
+int deed_slowness(const struct deed *deed);
+
 /* Waits for the verdict and reaps the process.  False when it does not come in
  * time; at once when the process was killed. */
 bool deed_await(struct deed_run *run, int timeout_ms);
@@ -83,6 +90,9 @@ void deed_assert_clean(struct deed_run *run);
 
 /* The deed went as it should. */
 bool deed_is_done(const struct deed_run *run);
+
+/* Removes the nodes above those of the records. */
+void deed_clean_store(const char *address);
 
 /* For messages. */
 const char *deed_describe(const struct deed_run *run);

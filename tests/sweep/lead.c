@@ -110,12 +110,13 @@ await_next_stop(pid_t pid, const struct deed_run *run, int *status_r)
 {
     struct pollfd verdict = { .fd = run->fd, .events = POLLIN };
     int64_t began_ms = libspawn__clock_now_ms();
+    int slowness = deed_slowness(run->deed);
 
     while (!try_wait(pid, status_r)) {
         int64_t idle_ms = libspawn__clock_now_ms() - began_ms;
 
-        ck_assert_msg(idle_ms < HANG_MS, "the deed hangs");
-        if (idle_ms >= IDLE_MS && poll(&verdict, 1, 0) > 0) {
+        ck_assert_msg(idle_ms < HANG_MS * slowness, "the deed hangs");
+        if (idle_ms >= IDLE_MS * slowness && poll(&verdict, 1, 0) > 0) {
             return false;
         }
         pass_time();
@@ -180,7 +181,8 @@ lead_and_kill(struct lead *lead, struct deed_run *run, unsigned int n)
     int status;
 
     for (;;) {
-        resume(pid, PTRACE_SYSCALL, number);
+        /* Those before it matter only until they start it. */
+        resume(pid, led == lead->role ? PTRACE_SYSCALL : PTRACE_CONT, number);
         number = 0;
         if (!await_next_stop(pid, run, &status)) {
             leave(pid);
@@ -196,14 +198,12 @@ lead_and_kill(struct lead *lead, struct deed_run *run, unsigned int n)
             pid = follow_fork(pid, is_wanted);
             led += is_wanted;
         } else if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-            if (led == lead->role) {
-                note_call(lead, pid);
-            }
+            note_call(lead, pid);
             if (lead->n_stops == n) {
                 resume(pid, PTRACE_DETACH, SIGKILL);
                 return true;
             }
-            if (lead->n_stops && lead->call == SYS_exit_group) {
+            if (lead->call == SYS_exit_group) {
                 /* Its parent could not reap it while it is traced. */
                 resume(pid, PTRACE_DETACH, 0);
                 return false;

@@ -1,138 +1,39 @@
 /*
- * Death at any moment: caller, watcher and child are killed at every system
- * call that they make from the start to the release, at its entry and at its
- * exit.  A child is released and lives, or it is gone with all its traces;
- * and who survives has an answer soon.
+ * Death at any moment, with a directory as the store: tests/sweep/crash.h.
  */
-#include <stdio.h>
-#include <string.h>
-
-#include "base/clock.h"
 #include "tests/lib/harness.h"
-#include "tests/sweep/lead.h"
+#include "tests/sweep/crash.h"
 
-enum {
-    SWEEP_TEST_S = 60,
-    ANSWER_MS = 2000
-};
-
-static const char *const role_names[] = {
-    [LEAD_CALLER] = "caller",
-    [LEAD_WATCHER] = "watcher",
-    [LEAD_CHILD] = "child",
-};
-
-struct totals {
-    unsigned int n_points;
-    unsigned int n_released;
-    int64_t longest_ms;
-};
-
-static void
-assert_answered(struct deed_run *run, const struct lead *lead)
-{
-    const struct deed_verdict *verdict = &run->verdict;
-
-    ck_assert_msg(run->is_told && !verdict->repeated_rc &&
-                      verdict->n_fds_left <= 0,
-                  "%s killed at stop %u (call %ld): %s",
-                  role_names[lead->role], lead->n_stops, lead->call,
-                  deed_describe(run));
-    /* It is told: by an event, by an error, or there is nothing to tell. */
-    ck_assert_msg(verdict->rc || verdict->end || deed_is_done(run),
-                  "%s killed at stop %u (call %ld): %s",
-                  role_names[lead->role], lead->n_stops, lead->call,
-                  deed_describe(run));
-}
-
-/* False when there are less than n stops. */
-static bool
-kill_at_stop(enum lead_role role, enum deed_kind kind, unsigned int n,
-             struct totals *totals)
-{
-    struct lead lead;
-    struct deed deed = { .kind = kind,
-                         .is_repeated = role != LEAD_CALLER,
-                         .before = lead_wait,
-                         .user = &lead };
-    struct deed_run run;
-    int64_t killed_ms;
-    bool was_killed;
-
-    lead_begin(&lead, role);
-    deed_begin(&deed, &run);
-    was_killed = lead_and_kill(&lead, &run, n);
-    killed_ms = libspawn__clock_now_ms();
-    ck_assert_msg(deed_await(&run, ANSWER_MS),
-                  "%s killed at stop %u (call %ld): no answer",
-                  role_names[role], n, lead.call);
-    killed_ms = libspawn__clock_now_ms() - killed_ms;
-    lead_end(&lead);
-    run.is_child_killed = was_killed && role == LEAD_CHILD;
-    deed_assert_clean(&run);
-    if (role != LEAD_CALLER) {
-        assert_answered(&run, &lead);
-    }
-    ck_assert_msg(was_killed || deed_is_done(&run), "nobody was killed: %s",
-                  deed_describe(&run));
-    ck_assert_msg(!run.is_stale, "a record of nobody is left: %s killed at "
-                  "stop %u (call %ld)", role_names[role], n, lead.call);
-    if (was_killed) {
-        totals->n_points++;
-        totals->n_released += run.is_released;
-        totals->longest_ms = MAX(totals->longest_ms, killed_ms);
-    }
-    return was_killed;
-}
-
-static void
-sweep_crash(enum lead_role role, enum deed_kind kind, unsigned int quick)
-{
-    struct totals totals = { 0 };
-    unsigned int stride = sweep_stride(quick) *
-                          (sweep_is_sanitized() ? 4 : 1);
-    unsigned int n_missed = 0;
-    unsigned int n = 1;
-
-    while (n_missed < (sweep_is_full() ? SWEEP_MISSES : 1)) {
-        n_missed = kill_at_stop(role, kind, n, &totals) ? 0 : n_missed + 1;
-        n += stride;
-    }
-    ck_assert_uint_gt(totals.n_points, 0);
-    sweep_print("crash of the %s, %s: %u points, %u with a released child, "
-                "answer within %d ms",
-                role_names[role], deed_name(kind), totals.n_points,
-                totals.n_released, (int)totals.longest_ms);
-}
+enum { SWEEP_TEST_S = 60 };
 
 TEST_TIMEOUT(caller_killed_until_the_release__no_orphan, SWEEP_TEST_S)
 {
-    sweep_crash(LEAD_CALLER, DEED_RELEASE, 13);
+    sweep_crash(NULL, LEAD_CALLER, DEED_RELEASE, 13);
 }
 
 TEST_TIMEOUT(watcher_killed_until_the_release__no_orphan, SWEEP_TEST_S)
 {
-    sweep_crash(LEAD_WATCHER, DEED_RELEASE, 17);
+    sweep_crash(NULL, LEAD_WATCHER, DEED_RELEASE, 17);
 }
 
 TEST_TIMEOUT(child_killed_until_the_release__is_told, SWEEP_TEST_S)
 {
-    sweep_crash(LEAD_CHILD, DEED_RELEASE, 11);
+    sweep_crash(NULL, LEAD_CHILD, DEED_RELEASE, 11);
 }
 
 TEST_TIMEOUT(caller_killed_until_the_stop__no_orphan, SWEEP_TEST_S)
 {
-    sweep_crash(LEAD_CALLER, DEED_STOP, 19);
+    sweep_crash(NULL, LEAD_CALLER, DEED_STOP, 19);
 }
 
 TEST_TIMEOUT(watcher_killed_until_the_stop__no_orphan, SWEEP_TEST_S)
 {
-    sweep_crash(LEAD_WATCHER, DEED_STOP, 23);
+    sweep_crash(NULL, LEAD_WATCHER, DEED_STOP, 23);
 }
 
 TEST_TIMEOUT(watcher_killed_in_a_failure__is_told, SWEEP_TEST_S)
 {
-    sweep_crash(LEAD_WATCHER, DEED_FAIL, 19);
+    sweep_crash(NULL, LEAD_WATCHER, DEED_FAIL, 19);
 }
 
 TEST_MAIN("sweep_crash")

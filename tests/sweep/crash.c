@@ -76,8 +76,8 @@ kill_at_stop(const char *address, enum lead_role role, enum deed_kind kind,
     if (role != LEAD_CALLER) {
         assert_answered(&run, &lead);
     }
-    ck_assert_msg(was_killed || deed_is_done(&run), "nobody was killed at stop %u: %s",
-                  n, deed_describe(&run));
+    ck_assert_msg(was_killed || deed_is_done(&run),
+                  "nobody was killed at stop %u: %s", n, deed_describe(&run));
     ck_assert_msg(!run.is_stale, "a record of nobody is left: %s killed at "
                   "stop %u (call %ld)", role_names[role], n, lead.call);
     if (was_killed) {

@@ -109,7 +109,9 @@ send_message(const uint8_t *data, size_t size)
     size_t n = MIN(MIN(size - 2, (size_t)data[1] * 4), sizeof message);
     size_t header = flags & FLAG_HEADER ? sizeof message.version : 0;
     size_t sent = flags & FLAG_TAIL ? sizeof message : n;
-    int fd = flags & FLAG_FD ? eventfd(0, EFD_CLOEXEC) : -1;
+    /* Like the pidfd of a process that has ended it is readable: nobody waits
+     * for another end. */
+    int fd = flags & FLAG_FD ? eventfd(1, EFD_CLOEXEC) : -1;
 
     memcpy((char *)&message + header, data + 2,
            MIN(n, sizeof message - header));

@@ -121,6 +121,7 @@ FLOW_TESTS := \
   test_spawn_release \
   test_spawn_socket \
   test_spawn_stop \
+  test_spawn_threads \
   test_spawn_upgrade
 
 $(foreach t,$(filter test_spawn_%,$(FLOW_TESTS)),$(eval \

@@ -74,20 +74,47 @@ check-asan: ## tests with the address and undefined-behaviour sanitizers
 check-tsan: ## tests with the thread sanitizer
 	+$(call in_variant,tsan,check-unit check-flow)
 
+# The callers with threads, and the example of docs/examples that has some.
+THREADED := $(filter %/test_exec %/test_stream_names %/test_spawn_threads,\
+  $(UNIT_PROGRAMS) $(FLOW_PROGRAMS))
+EXAMPLE_THREADS := $(BUILD)/tests/example_threads
+$(EXAMPLE_THREADS): docs/examples/threads.c $(BUILD)/lib/libspawn.a
+	@mkdir -p $(@D)
+	$(call QUIET,LD,$@)$(CC) -Ilibspawn/include $(CFLAGS_ALL) \
+	    $(LDFLAGS_ALL) -pthread -o $@ $^ $(LIBSPAWN_LIBS)
+
+.PHONY: check-threads threads
+check-threads: ## what has threads, with the thread sanitizer
+	+$(call in_variant,tsan,threads)
+
+threads: all $(THREADED) $(EXAMPLE_THREADS)
+	@mkdir -p $(BUILD)/tmp
+	@SPAWN_WATCHER=$(CURDIR)/$(BUILD)/bin/spawn-watcher \
+	$(RUN_TESTS) -g $(GROUP)threads $(call items,$(THREADED)) \
+	    'example=cd $(BUILD)/tmp && \
+	        $(UNDER) $(CURDIR)/$(EXAMPLE_THREADS) /bin/sh -c "exit 3"; \
+	        test $$? = 3'
+
+# The watcher is not followed: it is static, and valgrind sees nothing of the
+# memory of such programs.  Descriptors are counted by the harness itself.
 VALGRIND := CK_TIMEOUT_MULTIPLIER=20 valgrind --quiet --leak-check=full \
   --errors-for-leak-kinds=definite --error-exitcode=99
-check-valgrind: $(UNIT_PROGRAMS) ## unit tests under valgrind
+VALGRIND_TESTS := $(UNIT_PROGRAMS) $(filter %/test_spawn_adopt \
+  %/test_spawn_caller %/test_spawn_life %/test_spawn_monitor \
+  %/test_spawn_ready %/test_spawn_record %/test_spawn_release \
+  %/test_spawn_stop %/test_spawn_threads,$(FLOW_PROGRAMS))
+check-valgrind: all $(VALGRIND_TESTS) ## unit tests, and callers of the library, under valgrind
 	@$(RUN_TESTS) -g valgrind -t 900 \
-	    $(foreach p,$(UNIT_PROGRAMS),'$(notdir $(p))=$(VALGRIND) $(p)')
+	    $(foreach p,$(VALGRIND_TESTS),'$(notdir $(p))=$(VALGRIND) $(p)')
 
 check-cov: ## unit and flow tests with a table of what they reach
 	+$(call in_variant,cov,check-unit check-flow)
 	@mk/coverage build/cov/obj
 
 # One after the other, going on after a failure.
-LONG_STAGES := sweep-all sweep-all-xen
+LONG_STAGES := sweep-all check-threads check-valgrind sweep-all-xen
 .PHONY: check-long $(LONG_STAGES)
-check-long: ## every failure in turn (tests/sweep), here and on a Xen host, with totals (half an hour)
+check-long: ## every failure in turn, here and on a Xen host, with totals; threads; valgrind (half an hour)
 	@status=0; for stage in $(LONG_STAGES); do \
 	    $(MAKE) --no-print-directory $$stage || status=1; \
 	done; exit $$status

@@ -154,7 +154,6 @@ remove_pid_nodes(struct watcher *w)
 static void
 remove_records(struct watcher *w)
 {
-    struct libspawn__watcher_message message = { 0 };
     bool is_gone;
 
     if (!w->is_recorded || !w->store) {
@@ -164,6 +163,8 @@ remove_records(struct watcher *w)
     is_gone &= !libspawn__store_discard(w->store, NULL, w->plan.record_path,
                                         NULL);
     if (!is_gone) {
+        struct libspawn__watcher_message message = { 0 };
+
         watcher_send(w, &message, LIBSPAWN__WATCHER_REMAINS, -1);
     }
 }

@@ -38,6 +38,8 @@ UNIT_TESTS := \
   test_report \
   test_rpc_client \
   test_rpc_server \
+  test_rpc_server_bad \
+  test_rpc_session \
   test_store_dir \
   test_store_dir_crash \
   test_store_memory \
@@ -77,8 +79,8 @@ EXTRA_SOURCES_test_lock := tests/flow/lock_story.c
 EXTRA_SOURCES_test_lock_wait := tests/flow/lock_story.c
 EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c
-EXTRA_SOURCES_test_rpc_client := tests/unit/rpc_scene.c
-EXTRA_SOURCES_test_rpc_server := tests/unit/rpc_scene.c
+$(foreach t,$(filter test_rpc_%,$(UNIT_TESTS)),$(eval \
+  EXTRA_SOURCES_$(t) := tests/unit/rpc_scene.c))
 STORE_CONTRACT := tests/unit/store_contract.c \
   tests/unit/store_contract_node.c \
   tests/unit/store_contract_txn.c \

@@ -198,8 +198,13 @@ libspawn__rpc_call(struct libspawn__rpc_client *client, const char *method,
 
 static int
 handle_notification(struct libspawn__rpc_client *client,
-                    const struct libspawn__json *message, const char *method)
+                    const struct libspawn__json *message, const char *method,
+                    struct libspawn_err *err)
 {
+    if (libspawn__json_member(message, "id")) {
+        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                              "the server called '%.80s'", method);
+    }
     if (client->callbacks.notification) {
         client->callbacks.notification(
             client->callbacks.user, method,
@@ -306,7 +311,7 @@ on_message(void *user, const struct libspawn__json *message,
     if (rc) {
         return rc;
     }
-    return method ? handle_notification(client, message, method)
+    return method ? handle_notification(client, message, method, err)
                   : handle_answer(client, message, err);
 }
 

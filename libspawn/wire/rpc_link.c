@@ -139,6 +139,16 @@ libspawn__rpc_link_send(struct libspawn__rpc_link *link,
 /* ---- Receiving --------------------------------------------------------- */
 
 static int
+check_size(size_t size, struct libspawn_err *err)
+{
+    return size > LIBSPAWN__RPC_MESSAGE_MAX
+               ? libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
+                                "a message is longer than %d bytes",
+                                LIBSPAWN__RPC_MESSAGE_MAX)
+               : 0;
+}
+
+static int
 handle_line(struct libspawn__rpc_link *link, const char *line, size_t size,
             struct libspawn_err *err)
 {
@@ -149,8 +159,11 @@ handle_line(struct libspawn__rpc_link *link, const char *line, size_t size,
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
                               "a message is empty");
     }
-    rc = libspawn__json_parse(line, size, LIBSPAWN__RPC_MESSAGE_MAX, &message,
-                              err);
+    rc = check_size(size, err);
+    if (rc) {
+        return rc;
+    }
+    rc = libspawn__json_parse(line, size, size, &message, err);
     return rc ? libspawn__err_prefix(err, "a message")
               : link->callbacks.message(link->callbacks.user, message, err);
 }
@@ -179,12 +192,7 @@ handle_input(struct libspawn__rpc_link *link, struct libspawn_err *err)
     }
     libspawn__buf_consume(input, start);
     link->n_searched = input->size;
-    if (input->size > LIBSPAWN__RPC_MESSAGE_MAX) {
-        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                              "a message is longer than %d bytes",
-                              LIBSPAWN__RPC_MESSAGE_MAX);
-    }
-    return 0;
+    return check_size(input->size, err);
 }
 
 static int

@@ -62,11 +62,8 @@ keep(void *user, struct libspawn__rpc_conn *conn,
 
     (void)params;
     (void)err;
-    if (scene->kept) {
-        libspawn__rpc_answer_empty(scene->kept);
-    }
     scene->conn = conn;
-    scene->kept = request;
+    scene->kept[scene->n_kept++] = request;
     return 0;
 }
 
@@ -163,13 +160,19 @@ scene_init(struct scene *scene)
 }
 
 void
+scene_answer_kept(struct scene *scene)
+{
+    while (scene->n_kept) {
+        libspawn__rpc_answer(scene->kept[--scene->n_kept], "true");
+    }
+}
+
+void
 scene_dispose(struct scene *scene)
 {
     libspawn__rpc_client_free(scene->client);
     libspawn__rpc_server_free(scene->server);
-    if (scene->kept) {
-        libspawn__rpc_answer_empty(scene->kept);
-    }
+    scene_answer_kept(scene);
     libspawn__loop_free(scene->loop);
     libspawn__buf_dispose(&scene->log);
 }
@@ -286,13 +289,26 @@ peer_connect(struct scene *scene)
     return fd;
 }
 
+bool
+peer_sends(struct scene *scene, int peer, const char *bytes, size_t size)
+{
+    while (size) {
+        ssize_t n = send(peer, bytes, size, MSG_NOSIGNAL);
+
+        if (n < 0 && errno != EAGAIN) {
+            return false;
+        }
+        bytes += MAX(n, 0);
+        size -= (size_t)MAX(n, 0);
+        scene_settle(scene);
+    }
+    return true;
+}
+
 void
 peer_says(struct scene *scene, int peer, const char *text)
 {
-    size_t size = strlen(text);
-
-    ck_assert_int_eq(send(peer, text, size, MSG_NOSIGNAL), (ssize_t)size);
-    scene_settle(scene);
+    ck_assert(peer_sends(scene, peer, text, strlen(text)));
 }
 
 void

@@ -12,19 +12,32 @@
 #include "wire/rpc_client.h"
 #include "wire/rpc_server.h"
 
+/* Messages, as bytes. */
+#define CALL(ID, METHOD, PARAMS)                                              \
+    "{\"jsonrpc\":\"2.0\",\"id\":" ID ",\"method\":\"" METHOD                 \
+    "\",\"params\":" PARAMS "}\n"
+#define NOTIFICATION(METHOD, PARAMS)                                          \
+    "{\"jsonrpc\":\"2.0\",\"method\":\"" METHOD "\",\"params\":" PARAMS "}\n"
+#define RESULT(ID, RESULT_JSON)                                               \
+    "{\"jsonrpc\":\"2.0\",\"id\":" ID ",\"result\":" RESULT_JSON "}\n"
+#define ERROR(ID, NUMBER, MESSAGE, DATA)                                      \
+    "{\"jsonrpc\":\"2.0\",\"id\":" ID ",\"error\":{\"code\":" NUMBER          \
+    ",\"message\":\"" MESSAGE "\",\"data\":{" DATA "}}}\n"
+
 struct scene {
     struct libspawn__loop *loop;
     struct libspawn__rpc_server *server;
     struct libspawn__rpc_client *client;
-    struct libspawn__rpc_request *kept; /* of the method "keep" */
-    struct libspawn__rpc_conn *conn;    /* the last that called something */
-    struct libspawn__buf log;           /* what callbacks brought */
+    struct libspawn__rpc_request *kept[LIBSPAWN__RPC_CALLS_MAX];
+    size_t n_kept;
+    struct libspawn__rpc_conn *conn; /* the last that called something */
+    struct libspawn__buf log;        /* what callbacks brought */
     const char *free_at; /* free client and server when this is logged */
 };
 
 /* A server at "punix:rpc" that has these methods:
  *   echo     answers with its params
- *   keep     is answered by the test, or when the next one comes
+ *   keep     is answered with true by scene_answer_kept
  *   refuse   is LIBSPAWN_ERR_NOT_FOUND with errno ENOENT
  *   large    answers with a string of params.size bytes
  *   quit     frees the server, and answers then
@@ -32,6 +45,8 @@ struct scene {
 void scene_init(struct scene *scene);
 void scene_dispose(struct scene *scene);
 #define AUTO_SCENE AUTO(scene_dispose)
+
+void scene_answer_kept(struct scene *scene);
 
 /* Replaces the server by one that listens as 'name'. */
 void scene_serve(struct scene *scene, const char *name, bool from_network);
@@ -60,6 +75,9 @@ void scene_call(struct scene *scene, const char *method, const char *params);
 /* A connection to the server that the test plays. */
 int peer_connect(struct scene *scene);
 void peer_says(struct scene *scene, int peer, const char *text);
+
+/* The same of anything; false when the server leaves before its end. */
+bool peer_sends(struct scene *scene, int peer, const char *bytes, size_t size);
 
 /* All that has come; "EOF" stands at its end when the server has left. */
 void assert_hears(int peer, const char *expected);

@@ -20,6 +20,12 @@ LIBSPAWN_SOURCES := \
   libspawn/wire/rpc_server.c \
   libspawn/wire/rpc_session.c \
   libspawn/wire/stream.c \
+  libspawn/wire/stream_fd.c \
+  libspawn/wire/stream_message.c \
+  libspawn/wire/stream_open.c \
+  libspawn/wire/stream_socket.c \
+  libspawn/wire/stream_tcp.c \
+  libspawn/wire/stream_unix.c \
   libspawn/store/dir.c \
   libspawn/store/dir_journal.c \
   libspawn/store/dir_node.c \

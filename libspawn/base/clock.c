@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
@@ -26,6 +27,25 @@ int64_t
 libspawn__clock_realtime_ms(void)
 {
     return read_clock_ms(CLOCK_REALTIME);
+}
+
+int64_t
+libspawn__clock_deadline(int timeout_ms)
+{
+    return timeout_ms < 0 ? LIBSPAWN__NEVER
+                          : libspawn__clock_now_ms() + timeout_ms;
+}
+
+int
+libspawn__clock_left_ms(int64_t deadline_ms)
+{
+    int64_t left_ms;
+
+    if (deadline_ms == LIBSPAWN__NEVER) {
+        return -1;
+    }
+    left_ms = deadline_ms - libspawn__clock_now_ms();
+    return (int)MIN(MAX(left_ms, 0), INT_MAX);
 }
 
 /* ---- Dates -------------------------------------------------------------

@@ -12,6 +12,13 @@
 int64_t libspawn__clock_now_ms(void);      /* CLOCK_MONOTONIC */
 int64_t libspawn__clock_realtime_ms(void); /* since 1970, UTC */
 
+/* When 'timeout_ms' from now is over; -1 is LIBSPAWN__NEVER. */
+int64_t libspawn__clock_deadline(int timeout_ms);
+
+/* How long it is until then, as poll(2) takes it: 0 when it has passed, -1 for
+ * LIBSPAWN__NEVER. */
+int libspawn__clock_left_ms(int64_t deadline_ms);
+
 /* "2026-11-21T12:34:56.789Z": ISO 8601, of the years 1970 to 9999. */
 enum { LIBSPAWN__CLOCK_TEXT_SIZE = 25 };
 void libspawn__clock_format(int64_t realtime_ms,

@@ -543,14 +543,13 @@ shut_down(struct libspawn__qmp *qmp, const struct libspawn_err *err)
 static int
 finish_connecting(struct libspawn__qmp *qmp, struct libspawn_err *err)
 {
-    int error = 0;
-    socklen_t size = sizeof error;
+    int rc = libspawn__stream_finish_connect(qmp->fd, err);
 
-    if (getsockopt(qmp->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
-        error = errno;
+    if (rc == LIBSPAWN_ERR_BUSY) {
+        return 0;
     }
-    if (error) {
-        return libspawn__fail_errno(err, error, "connecting to QEMU");
+    if (rc) {
+        return libspawn__err_prefix(err, "QEMU");
     }
     set_state(qmp, GREETING);
     return 0;

@@ -44,6 +44,7 @@ struct libspawn__rpc_client {
     struct libspawn__rpc_client_callbacks callbacks;
     struct libspawn__rpc_link *wire;
     enum state state;
+    struct libspawn_err end; /* why it ended */
     int64_t last_id;
     struct libspawn__list calls; /* without answer, oldest first */
     size_t n_calls;
@@ -89,13 +90,14 @@ static void
 finish(struct libspawn__rpc_client *client, const struct libspawn_err *err)
 {
     client->state = ENDED;
+    client->end = *err;
     libspawn__rpc_link_free(TAKE_PTR(client->wire));
     client->finishing = true;
     while (!client->freed && first_call(client)) {
-        reply(first_call(client), NULL, err);
+        reply(first_call(client), NULL, &client->end);
     }
     if (!client->freed) {
-        client->callbacks.ended(client->callbacks.user, err);
+        client->callbacks.ended(client->callbacks.user, &client->end);
     }
     client->finishing = false;
     if (client->freed) {
@@ -162,8 +164,10 @@ libspawn__rpc_call(struct libspawn__rpc_client *client, const char *method,
     int rc;
 
     if (client->state == ENDED) {
-        return libspawn__fail(err, LIBSPAWN_ERR_GONE,
-                              "the connection has ended");
+        if (err) {
+            *err = client->end;
+        }
+        return client->end.code;
     }
     if (client->n_calls >= LIBSPAWN__RPC_CALLS_MAX) {
         return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,

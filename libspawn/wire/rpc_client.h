@@ -51,7 +51,8 @@ void libspawn__rpc_client_free(struct libspawn__rpc_client *client);
 
 /* 'params_json' is an object as text, or NULL.  'fn' may be NULL; it is never
  * called from here.  LIBSPAWN_ERR_LIMIT: more than LIBSPAWN__RPC_CALLS_MAX
- * calls without answer, or too long.  LIBSPAWN_ERR_GONE: ended. */
+ * calls without answer, or too long.  When the connection has ended, what
+ * 'ended' was told. */
 int libspawn__rpc_call(struct libspawn__rpc_client *client, const char *method,
                        const char *params_json, int timeout_ms,
                        libspawn__rpc_reply_fn *fn, void *user,

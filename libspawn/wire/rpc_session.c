@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "wire/stream.h"
 
 struct libspawn__rpc_session {
@@ -87,15 +88,17 @@ greet(struct libspawn__rpc_session *session, int timeout_ms,
     const struct libspawn__rpc_client_callbacks callbacks = {
         .ready = on_ready, .ended = on_ended, .user = session
     };
+    int64_t deadline_ms = libspawn__clock_deadline(timeout_ms);
     int fd;
-    int rc = libspawn__stream_connect(session->name, &fd, err);
+    int rc = libspawn__stream_open(session->name, timeout_ms, &fd, err);
 
     if (rc) {
         return rc;
     }
     expect(session);
-    rc = libspawn__rpc_client_new(session->loop, fd, timeout_ms, &callbacks,
-                                  &session->client, err);
+    rc = libspawn__rpc_client_new(session->loop, fd,
+                                  libspawn__clock_left_ms(deadline_ms),
+                                  &callbacks, &session->client, err);
     if (!rc) {
         rc = wait_done(session, err);
     }

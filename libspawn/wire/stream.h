@@ -1,13 +1,18 @@
 /*
  * The one place that makes sockets.  Names are TYPE:ARGUMENT:
  *
- *   active   "unix:PATH"   "fd:NUMBER"
- *   passive  "punix:PATH"  "pfd:NUMBER"
+ *   active   "unix:PATH"   "tcp:HOST:PORT"         "fd:NUMBER"
+ *   passive  "punix:PATH"  "ptcp:PORT[:ADDRESS]"   "pfd:NUMBER"
  *
- * An unknown or malformed type is LIBSPAWN_ERR_UNSUPPORTED.  Every descriptor
- * is close-on-exec, and non-blocking unless said otherwise.  A path longer
- * than sun_path is reached through /proc/self/fd of its directory, so state
+ * An unknown or malformed type is LIBSPAWN_ERR_UNSUPPORTED.  Addresses are
+ * numbers, those of IPv6 in brackets.  "ptcp:" without one listens on
+ * 127.0.0.1, and on port 0 the kernel chooses.  Every descriptor is
+ * close-on-exec, and non-blocking unless said otherwise.  A path longer than
+ * sun_path is reached through /proc/self/fd of its directory, so state
  * directories may be deep.
+ *
+ * Numbers of descriptors are for names from a command line or of our own
+ * making.  Everybody else's go through libspawn__stream_check_foreign first.
  */
 #ifndef LIBSPAWN_WIRE_STREAM_H
 #define LIBSPAWN_WIRE_STREAM_H
@@ -18,20 +23,52 @@
 #include "base/err.h"
 #include "base/pidref.h"
 
-/* Connects.  LIBSPAWN_ERR_GONE when nobody listens there, NOT_FOUND when the
- * path is missing, BUSY when the listener's queue is full.  "fd:" takes over
- * the descriptor of that number, and only if this succeeds. */
+/* Connects, and never blocks: a connection by "tcp:" may still be unfinished
+ * when this succeeds.  It is finished, or has failed, when the socket becomes
+ * writable; until then nothing can be sent or received (EAGAIN), and if it has
+ * failed the first attempt to do so says why.  LIBSPAWN_ERR_GONE when nobody
+ * listens there, NOT_FOUND when the path is missing, BUSY when the listener's
+ * queue is full, INVALID for a host that would have to be looked up.  "fd:"
+ * takes over the descriptor of that number, and only if this succeeds. */
 int libspawn__stream_connect(const char *name, int *fd_r,
                              struct libspawn_err *err);
+
+/* Is it finished?  LIBSPAWN_ERR_BUSY: not yet.  Another error comes only once:
+ * the socket forgets it. */
+int libspawn__stream_finish_connect(int fd, struct libspawn_err *err);
+
+/* The same at once, for who can wait at most 'timeout_ms' (-1: for ever);
+ * LIBSPAWN_ERR_TIMEOUT.  Looks up names, which the resolver's own timeouts
+ * limit, and tries one address after the other. */
+int libspawn__stream_open(const char *name, int timeout_ms, int *fd_r,
+                          struct libspawn_err *err);
+
+/* For a name from a configuration file or a request: LIBSPAWN_ERR_DENIED when
+ * it is the number of a descriptor. */
+int libspawn__stream_check_foreign(const char *name, struct libspawn_err *err);
 
 /* Listens with exactly the given file mode.  The path of a dead listener is
  * replaced; one that somebody listens on, or that is no socket, is
  * LIBSPAWN_ERR_EXISTS.  The path appears in one step, with its mode and
  * listening, by renaming PATH.tmp-*; getsockname still gives that name, so
  * whoever inherits the listener cannot remove the path by it, as QEMU would.
- * That is up to the caller. */
+ * That is up to the caller.  "ptcp:" is LIBSPAWN_ERR_DENIED. */
 int libspawn__stream_listen(const char *name, mode_t mode, int *fd_r,
                             struct libspawn_err *err);
+
+/* The same where the host's configuration allows "ptcp:", which has no mode
+ * and lets everybody connect who reaches the port. */
+int libspawn__stream_listen_anywhere(const char *name, mode_t mode, int *fd_r,
+                                     struct libspawn_err *err);
+
+/* What to connect to: "tcp:ADDRESS:PORT", with the port that the kernel chose;
+ * LIBSPAWN_ERR_UNSUPPORTED for other kinds.  To be freed with free(3). */
+int libspawn__stream_bound_name(int fd, char **name_r,
+                                struct libspawn_err *err);
+
+/* Whether the peer of such a socket can vanish without a word.  Then the
+ * kernel asks it after 15 s of silence, and gives it up after 30 s. */
+bool libspawn__stream_needs_probes(int fd);
 
 /* The same without a file, for packets (SOCK_SEQPACKET) among processes of one
  * network namespace: the kernel chooses a name that nobody has, and forgets it

@@ -51,9 +51,9 @@ leave(struct scene *scene, int *peer)
 
 /* ---- Against our server ------------------------------------------------ */
 
+/* Covers S12. */
 TEST(rpc_call__brings_result_or_error)
 {
-    /* S12 */
     AUTO_SCENE struct scene scene;
 
     scene_init(&scene);
@@ -81,9 +81,9 @@ TEST(rpc_answers_out_of_order__find_their_calls)
     assert_log(&scene, "true");
 }
 
+/* Covers S12. */
 TEST(rpc_notification__comes_to_the_client)
 {
-    /* S12 */
     AUTO_SCENE struct scene scene;
 
     scene_init(&scene);
@@ -127,9 +127,9 @@ TEST(rpc_too_many_calls__are_refused_here)
 
 /* ---- Against a server that is played ----------------------------------- */
 
+/* Covers S3. */
 TEST(rpc_server_that_closes_after_our_hello__is_a_reset)
 {
-    /* S3 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = play_server(&scene, -1);
 
@@ -139,9 +139,9 @@ TEST(rpc_server_that_closes_after_our_hello__is_a_reset)
     assert_log(&scene, "gone ended:gone:ECONNRESET");
 }
 
+/* Covers S4. */
 TEST(rpc_server_that_greets_and_closes__is_an_orderly_end)
 {
-    /* S4 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = play_greeted(&scene);
 
@@ -152,9 +152,9 @@ TEST(rpc_server_that_greets_and_closes__is_an_orderly_end)
         LIBSPAWN_ERR_GONE);
 }
 
+/* Covers S5. */
 TEST(rpc_greeting_that_says_more__is_accepted)
 {
-    /* S5 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = play_server(&scene, -1);
 
@@ -164,9 +164,9 @@ TEST(rpc_greeting_that_says_more__is_accepted)
     assert_log(&scene, "ready");
 }
 
+/* Covers S6. */
 TEST(rpc_greeting_that_is_wrong__ends_the_connection)
 {
-    /* S6 */
     static const char *const greetings[] = {
         "\n",
         "hello\n",
@@ -343,9 +343,9 @@ TEST(rpc_client_freed_in_any_callback__makes_no_other)
     }
 }
 
+/* Covers S14. */
 TEST(rpc_server_that_does_not_read__ends_the_client_at_the_limit)
 {
-    /* S14 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = play_greeted(&scene);
     AUTO_FREE char *params = libspawn__str_format("{\"a\":\"%0500000d\"}", 0);

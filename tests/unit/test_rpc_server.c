@@ -12,9 +12,9 @@
 #include "tests/lib/harness.h"
 #include "tests/unit/rpc_scene.h"
 
+/* Covers S12. */
 TEST(rpc_request__is_answered_with_its_id)
 {
-    /* S12 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = -1;
 
@@ -28,9 +28,9 @@ TEST(rpc_request__is_answered_with_its_id)
     assert_hears(peer, RESULT("-9223372036854775808", "{}"));
 }
 
+/* Covers S12. */
 TEST(rpc_refusal__carries_code_sentence_and_errno)
 {
-    /* S12 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = -1;
 
@@ -42,9 +42,9 @@ TEST(rpc_refusal__carries_code_sentence_and_errno)
                              "\"code\":\"not-found\",\"errno\":2"));
 }
 
+/* Covers S12. */
 TEST(rpc_notification__is_run_and_not_answered)
 {
-    /* S12 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = -1;
 
@@ -57,9 +57,9 @@ TEST(rpc_notification__is_run_and_not_answered)
     assert_hears(peer, "");
 }
 
+/* Covers S12. */
 TEST(rpc_notify__reaches_the_client)
 {
-    /* S12 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int peer = -1;
 
@@ -72,9 +72,9 @@ TEST(rpc_notify__reaches_the_client)
     assert_hears(peer, NOTIFICATION("died", "{ \"code\": 1 }"));
 }
 
+/* Covers S13. */
 TEST(rpc_messages_by_byte_and_all_at_once__are_the_same)
 {
-    /* S13 */
     static const char text[] = CALL("1", "echo", "{}")
         NOTIFICATION("echo", "{}") CALL("2", "echo", "{\"a\":\"\xc3\xa4\"}\r");
     static const char answers[] = RESULT("1", "{}")

@@ -34,9 +34,9 @@ assert_ends(struct scene *scene, const char *bytes, size_t size,
     assert_log(scene, "conn-ended");
 }
 
+/* Covers S6. */
 TEST(rpc_line_that_is_no_request__ends_the_connection)
 {
-    /* S6 */
     static const struct {
         const char *line;
         const char *text;
@@ -75,9 +75,9 @@ TEST(rpc_line_that_is_no_request__ends_the_connection)
     }
 }
 
+/* Covers S6. */
 TEST(rpc_line_that_is_no_json__ends_the_connection)
 {
-    /* S6 */
     static const char *const lines[] = {
         "rubbish\n",
         "{\"jsonrpc\":\"2.0\",\"jsonrpc\":\"2.0\"}\n",
@@ -174,9 +174,9 @@ TEST(rpc_message_of_the_limit__is_answered)
     assert_hears(peer, RESULT("1", "\"0\""));
 }
 
+/* Covers S15. */
 TEST(rpc_message_over_the_limit__ends_only_this_connection)
 {
-    /* S15 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int other = -1;
     AUTO_FREE char *line = long_request(MIB + 1);
@@ -205,9 +205,9 @@ TEST(rpc_result_over_the_limit__is_an_error)
                              "\"code\":\"limit\""));
 }
 
+/* Covers S14. */
 TEST(rpc_peer_that_never_reads__is_dropped_and_others_served)
 {
-    /* S14 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int deaf = -1;
     AUTO_FD int peer = -1;
@@ -232,9 +232,9 @@ TEST(rpc_peer_that_never_reads__is_dropped_and_others_served)
     ck_assert_uint_eq(libspawn__rpc_server_n_clients(scene.server), 1);
 }
 
+/* Covers S14. */
 TEST(rpc_notify_to_one_who_never_reads__is_refused_then_ends)
 {
-    /* S14 */
     AUTO_SCENE struct scene scene;
     AUTO_FD int deaf = -1;
     AUTO_FREE char *text = libspawn__str_format("\"%0500000d\"", 0);

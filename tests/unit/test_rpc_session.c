@@ -67,9 +67,9 @@ open_session(void)
     return session;
 }
 
+/* Covers S12. */
 TEST(rpc_session_call__returns_the_result)
 {
-    /* S12 */
     AUTO_SERVER struct server server = start_server();
     AUTO_RPC_SESSION struct libspawn__rpc_session *session = open_session();
     AUTO_JSON struct libspawn__json *result = NULL;
@@ -86,9 +86,9 @@ TEST(rpc_session_call__returns_the_result)
         &err);
 }
 
+/* Covers S12. */
 TEST(rpc_session_refused__returns_code_sentence_and_errno)
 {
-    /* S12 */
     AUTO_SERVER struct server server = start_server();
     AUTO_RPC_SESSION struct libspawn__rpc_session *session = open_session();
     struct libspawn_err err;

@@ -324,10 +324,11 @@ TEST(stream_connect_to_full_queue__is_busy)
 TEST(stream_name_of_wrong_kind__is_unsupported)
 {
     static const char *const not_active[] = {
-        "tcp:localhost:1", "s", "", "punix:s", "pfd:0", "unix"
+        "ssl:localhost:1", "s", "", "punix:s", "ptcp:1", "pfd:0", "unix"
     };
-    static const char *const not_passive[] = { "ptcp:1", "s",    "",
-                                               "unix:s", "fd:0", "punix" };
+    static const char *const not_passive[] = { "pssl:1", "s",       "",
+                                               "unix:s", "tcp:1:1", "fd:0",
+                                               "punix" };
     size_t i;
     int fd;
 
@@ -400,7 +401,7 @@ TEST(stream_fd_of_something_else__is_refused_with_its_own_reason)
     AUTO_FD int datagram = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     AUTO_FD int idle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    assert_refused(false, 987, "descriptor 987: Bad file descriptor");
+    assert_refused(false, 987, "descriptor 987 is not open");
     assert_refused(false, file, "is not a socket");
     assert_refused(false, datagram, "is not a stream socket");
     assert_refused(false, listener, "is a socket that listens");

@@ -40,12 +40,14 @@ UNIT_TESTS := \
   test_rpc_server \
   test_rpc_server_bad \
   test_rpc_session \
+  test_rpc_transports \
   test_store_dir \
   test_store_dir_crash \
   test_store_memory \
   test_str \
   test_stream \
   test_stream_names \
+  test_stream_tcp \
   test_test_device_model \
   test_test_device_model_qmp \
   test_utf8 \

@@ -143,7 +143,11 @@ scene_serve(struct scene *scene, const char *name, bool from_network)
     int fd;
 
     libspawn__rpc_server_free(TAKE_PTR(scene->server));
-    assert_ok(libspawn__stream_listen(name, 0600, &fd, &err), &err);
+    free(TAKE_PTR(scene->name));
+    assert_ok(libspawn__stream_listen_anywhere(name, 0600, &fd, &err), &err);
+    if (libspawn__stream_bound_name(fd, &scene->name, NULL)) {
+        scene->name = strdup("unix:rpc");
+    }
     assert_ok(libspawn__rpc_server_new(scene->loop, fd, &service,
                                        &scene->server, &err),
               &err);
@@ -174,6 +178,7 @@ scene_dispose(struct scene *scene)
     libspawn__rpc_server_free(scene->server);
     scene_answer_kept(scene);
     libspawn__loop_free(scene->loop);
+    free(scene->name);
     libspawn__buf_dispose(&scene->log);
 }
 
@@ -284,7 +289,7 @@ peer_connect(struct scene *scene)
     struct libspawn_err err;
     int fd;
 
-    assert_ok(libspawn__stream_connect("unix:rpc", &fd, &err), &err);
+    assert_ok(libspawn__stream_open(scene->name, 5000, &fd, &err), &err);
     scene_settle(scene);
     return fd;
 }
@@ -311,23 +316,42 @@ peer_says(struct scene *scene, int peer, const char *text)
     ck_assert(peer_sends(scene, peer, text, strlen(text)));
 }
 
-void
-assert_hears(int peer, const char *expected)
+/* Adds what has come. */
+static void
+hear(int peer, struct libspawn__buf *heard)
 {
-    AUTO_BUF struct libspawn__buf heard = { 0 };
     char bytes[4096];
     ssize_t n;
 
-    libspawn__buf_puts(&heard, "");
     for (;;) {
         n = recv(peer, bytes, sizeof bytes, 0);
         if (n <= 0) {
             break;
         }
-        libspawn__buf_append(&heard, bytes, (size_t)n);
+        libspawn__buf_append(heard, bytes, (size_t)n);
     }
-    if (!n || errno == ECONNRESET) {
-        libspawn__buf_puts(&heard, "EOF");
+    libspawn__buf_puts(heard, !n || errno == ECONNRESET ? "EOF" : "");
+}
+
+void
+assert_hears(int peer, const char *expected)
+{
+    AUTO_BUF struct libspawn__buf heard = { 0 };
+
+    hear(peer, &heard);
+    ck_assert_str_eq(heard.data, expected);
+}
+
+void
+scene_wait_hears(struct scene *scene, int peer, const char *expected)
+{
+    int64_t deadline_ms = libspawn__clock_deadline(5000);
+    AUTO_BUF struct libspawn__buf heard = { 0 };
+
+    while (heard.size < strlen(expected) &&
+           libspawn__clock_left_ms(deadline_ms)) {
+        assert_ok(libspawn__loop_wait(scene->loop, 10, NULL), NULL);
+        hear(peer, &heard);
     }
     ck_assert_str_eq(heard.data, expected);
 }

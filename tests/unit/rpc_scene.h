@@ -27,6 +27,7 @@
 struct scene {
     struct libspawn__loop *loop;
     struct libspawn__rpc_server *server;
+    char *name; /* how to connect to it */
     struct libspawn__rpc_client *client;
     struct libspawn__rpc_request *kept[LIBSPAWN__RPC_CALLS_MAX];
     size_t n_kept;
@@ -48,7 +49,7 @@ void scene_dispose(struct scene *scene);
 
 void scene_answer_kept(struct scene *scene);
 
-/* Replaces the server by one that listens as 'name'. */
+/* Replaces the server by one that listens as 'name', which is passive. */
 void scene_serve(struct scene *scene, const char *name, bool from_network);
 
 /* Adds a word to the log. */
@@ -81,5 +82,8 @@ bool peer_sends(struct scene *scene, int peer, const char *bytes, size_t size);
 
 /* All that has come; "EOF" stands at its end when the server has left. */
 void assert_hears(int peer, const char *expected);
+
+/* Dispatches until that has come. */
+void scene_wait_hears(struct scene *scene, int peer, const char *expected);
 
 #endif

@@ -138,6 +138,7 @@ TEST(stream_listen__gives_the_mode_whatever_the_umask)
     }
 }
 
+/* Covers S16. */
 TEST(stream_listen_on_dead_listener__replaces_it_and_leaves_nothing_else)
 {
     AUTO_FD int listener = -1;
@@ -152,6 +153,7 @@ TEST(stream_listen_on_dead_listener__replaces_it_and_leaves_nothing_else)
     ck_assert_uint_eq(count_entries("d"), 1);
 }
 
+/* Covers S16. */
 TEST(stream_listen_on_live_listener__fails_and_leaves_it_alone)
 {
     AUTO_FD int listener = -1;
@@ -394,6 +396,7 @@ assert_refused(bool passive, int number, const char *reason)
     assert_contains(err.text, reason);
 }
 
+/* Covers S9. */
 TEST(stream_fd_of_something_else__is_refused_with_its_own_reason)
 {
     AUTO_FD int listener = listen_on("punix:s");
@@ -405,8 +408,30 @@ TEST(stream_fd_of_something_else__is_refused_with_its_own_reason)
     assert_refused(false, file, "is not a socket");
     assert_refused(false, datagram, "is not a stream socket");
     assert_refused(false, listener, "is a socket that listens");
+    assert_refused(false, -1, "'-1' is not a number");
+}
+
+/* Covers S9. */
+TEST(stream_pfd_of_something_else__is_refused_and_others_still_work)
+{
+    AUTO_FREE char *name = NULL;
+    AUTO_FD int listener = listen_on("punix:s");
+    AUTO_FD int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    AUTO_FD int datagram = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int idle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int client = -1;
+    AUTO_FD int server = -1;
+
+    assert_refused(true, 987, "descriptor 987 is not open");
+    assert_refused(true, file, "is not a socket");
+    assert_refused(true, datagram, "is not a stream socket");
     assert_refused(true, idle, "is a socket that does not listen");
     assert_refused(true, -1, "'-1' is not a number");
+
+    name = libspawn__str_format("pfd:%d", listener);
+    ck_assert_int_eq(listen_on(name), listener);
+    client = connect_to("unix:s");
+    server = accept_from(listener);
 }
 
 TEST_MAIN("stream_names")

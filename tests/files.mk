@@ -37,6 +37,7 @@ UNIT_TESTS := \
   test_record \
   test_report \
   test_rpc_client \
+  test_rpc_memory \
   test_rpc_server \
   test_rpc_server_bad \
   test_rpc_session \
@@ -83,6 +84,8 @@ EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c
 $(foreach t,$(filter test_rpc_%,$(UNIT_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/unit/rpc_scene.c))
+EXTRA_SOURCES_test_rpc_memory := tests/lib/memory.c
+EXTRA_LIBS_test_rpc_memory = $(EXTRA_LIBS_test_wire_memory)
 STORE_CONTRACT := tests/unit/store_contract.c \
   tests/unit/store_contract_node.c \
   tests/unit/store_contract_txn.c \
@@ -263,6 +266,7 @@ FUZZ_TARGETS := \
   fuzz_probe_cache \
   fuzz_qmp \
   fuzz_record \
+  fuzz_rpc \
   fuzz_watcher
 
 define fuzz_program

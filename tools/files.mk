@@ -18,7 +18,7 @@ LDFLAGS_spawn-watcher := $(WATCHER_LDFLAGS)
 MUSL_PROGRAMS := $(if $(MUSL),$(BUILD)/bin/spawn-watcher)
 MUSL_SOURCES_spawn-watcher := $(SOURCES_spawn-watcher) \
   $(filter libspawn/base/% libspawn/loop/% libspawn/store/% \
-    libspawn/wire/stream.c libspawn/proc/exec% libspawn/proc/lock.c \
+    libspawn/wire/stream% libspawn/proc/exec% libspawn/proc/lock.c \
     libspawn/proc/lock_owner.c libspawn/proc/log.c libspawn/proc/notify.c \
     libspawn/proc/plan.c libspawn/proc/protocol.c libspawn/proc/record.c \
     libspawn/proc/status.c, $(LIBSPAWN_SOURCES))

@@ -191,20 +191,18 @@ is_xenstore(const char *store_address)
            libspawn__str_has_prefix(store_address, "xenstore:");
 }
 
+/* The one that was given, or the one of that name. */
 static int
-find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
-             char **path_r, struct libspawn_err *err)
+find_program(const char *given, const char *name, char **path_r,
+             struct libspawn_err *err)
 {
     AUTO_FREE char *path = NULL;
     int rc = 0;
 
-    if (!ctx->watcher_path) {
-        return libspawn__program_find(is_xenstore(store_address)
-                                          ? "spawn-watcher-xen"
-                                          : "spawn-watcher",
-                                      path_r, err);
+    if (!given) {
+        return libspawn__program_find(name, path_r, err);
     }
-    rc = libspawn__str_assign(&path, ctx->watcher_path, err);
+    rc = libspawn__str_assign(&path, given, err);
     if (!rc && access(path, X_OK) < 0) {
         rc = libspawn__fail_errno(err, errno, "looking for the program '%s'",
                                   path);
@@ -213,6 +211,16 @@ find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
         *path_r = TAKE_PTR(path);
     }
     return rc;
+}
+
+static int
+find_watcher(const struct libspawn_ctx *ctx, const char *store_address,
+             char **path_r, struct libspawn_err *err)
+{
+    return find_program(ctx->watcher_path,
+                        is_xenstore(store_address) ? "spawn-watcher-xen"
+                                                   : "spawn-watcher",
+                        path_r, err);
 }
 
 int
@@ -235,28 +243,17 @@ libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
     return 0;
 }
 
-int
-libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
-                            const char *store_address, const char *title,
-                            int fd, pid_t *pid_r, struct libspawn_err *err)
+/* The context watches it from here on. */
+static int
+start(struct libspawn_ctx *ctx, const char *path, char *const argv[], int fd,
+      pid_t *pid_r, struct libspawn_err *err)
 {
-    char name[] = "spawn-watcher";
-    AUTO_FREE char *path = NULL;
-    AUTO_FREE char *title_copy = strdup(title);
-    char *argv[] = { name, title_copy, NULL };
     char *envp[] = { NULL };
     struct watcher *watcher = NULL;
     pid_t pid;
-    int rc;
+    int rc = new_watcher(ctx, fd, &watcher, err);
     int r;
 
-    if (!title_copy) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = find_watcher(ctx, store_address, &path, err);
-    if (!rc) {
-        rc = new_watcher(ctx, fd, &watcher, err);
-    }
     if (rc) {
         return rc;
     }
@@ -277,6 +274,35 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
     /* After another failure it ends by itself, as soon as the caller closes
      * the socket. */
     return rc;
+}
+
+int
+libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
+                            const char *store_address, const char *title,
+                            int fd, pid_t *pid_r, struct libspawn_err *err)
+{
+    char name[] = "spawn-watcher";
+    AUTO_FREE char *path = NULL;
+    AUTO_FREE char *title_copy = strdup(title);
+    char *argv[] = { name, title_copy, NULL };
+    int rc;
+
+    if (!title_copy) {
+        return libspawn__fail_nomem(err);
+    }
+    rc = find_watcher(ctx, store_address, &path, err);
+    return rc ? rc : start(ctx, path, argv, fd, pid_r, err);
+}
+
+int
+libspawn__ctx_start_program(struct libspawn_ctx *ctx, const char *path,
+                            char *const argv[], int fd, pid_t *pid_r,
+                            struct libspawn_err *err)
+{
+    AUTO_FREE char *found = NULL;
+    int rc = find_program(path, argv[0], &found, err);
+
+    return rc ? rc : start(ctx, found, argv, fd, pid_r, err);
 }
 
 /* One that is not reaped yet, or NULL. */

@@ -34,6 +34,13 @@ int libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
                                 int fd, pid_t *pid_r,
                                 struct libspawn_err *err);
 
+/* Starts any program in the same way; 'argv' ends with NULL.  'path' may be
+ * NULL: then it is the one of that name, argv[0], beside this program, or in
+ * LIBEXECDIR. */
+int libspawn__ctx_start_program(struct libspawn_ctx *ctx, const char *path,
+                                char *const argv[], int fd, pid_t *pid_r,
+                                struct libspawn_err *err);
+
 /* The watcher's program for such a store, opened for execveat(2) alone. */
 int libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
                                const char *store_address, int *fd_r,
@@ -44,7 +51,8 @@ int libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
 int libspawn__ctx_take_spare(struct libspawn_ctx *ctx,
                              const char *store_address, pid_t *pid_r);
 
-/* Ends a watcher that hangs; what it watched is the caller's to end. */
+/* Ends a watcher, or another program, that hangs; what it watched is the
+ * caller's to end. */
 void libspawn__ctx_kill_watcher(struct libspawn_ctx *ctx, pid_t pid);
 
 /* Ends and reaps one that has no child, and so ends at once. */

@@ -92,6 +92,9 @@ int libspawn__stream_accept(int listener, int *fd_r, struct libspawn_err *err);
 int libspawn__stream_pair(bool nonblocking, int fds_r[2],
                           struct libspawn_err *err);
 
+/* The same for bytes without boundaries (SOCK_STREAM), in blocking mode. */
+int libspawn__stream_pair_of_bytes(int fds_r[2], struct libspawn_err *err);
+
 /* Who is at the other end of a unix stream: who connected or, seen from the
  * other side, who called libspawn__stream_listen, which is not the process
  * that inherited the listener.  LIBSPAWN_ERR_UNSUPPORTED: not a process that
@@ -105,14 +108,16 @@ enum {
 
 /* Sends one message with descriptors, which stay the caller's, without
  * SIGPIPE.  An empty one is -EINVAL: it would read as the end.  Returns the
- * bytes sent or -errno. */
+ * bytes sent or -errno.  Of a row of bytes (SOCK_STREAM) some may be left to
+ * send; the descriptors ride on the first. */
 ssize_t libspawn__stream_send(int fd, const void *bytes, size_t size,
                               const int *fds, size_t n_fds);
 
 /* Receives one message.  Up to *n_fds_r descriptors are stored, close-on-exec;
  * *n_fds_r becomes their number; a message that carries more, or that is
  * larger than 'size', gives -EPROTO, and one whose descriptors find no room in
- * our table -EMFILE; none leaks.  Returns the bytes, 0 at the end (also of a
+ * our table -EMFILE; none leaks.  A row of bytes is read as far as it has come,
+ * and what gives an error is lost of it.  Returns the bytes, 0 at the end (also of a
  * peer that left without reading all of ours), or -errno. */
 ssize_t libspawn__stream_recv(int fd, void *bytes, size_t size, int *fds,
                               size_t *n_fds_r);

@@ -38,18 +38,26 @@ libspawn__stream_accept(int listener, int *fd_r, struct libspawn_err *err)
     return 0;
 }
 
-int
-libspawn__stream_pair(bool nonblocking, int fds_r[2], struct libspawn_err *err)
+static int
+make_pair(int type, int fds_r[2], struct libspawn_err *err)
 {
-    int type = SOCK_SEQPACKET | SOCK_CLOEXEC;
-
-    if (nonblocking) {
-        type |= SOCK_NONBLOCK;
-    }
-    if (socketpair(AF_UNIX, type, 0, fds_r) < 0) {
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds_r) < 0) {
         return libspawn__fail_errno(err, errno, "making a pair of sockets");
     }
     return 0;
+}
+
+int
+libspawn__stream_pair(bool nonblocking, int fds_r[2], struct libspawn_err *err)
+{
+    return make_pair(SOCK_SEQPACKET | (nonblocking ? SOCK_NONBLOCK : 0), fds_r,
+                     err);
+}
+
+int
+libspawn__stream_pair_of_bytes(int fds_r[2], struct libspawn_err *err)
+{
+    return make_pair(SOCK_STREAM, fds_r, err);
 }
 
 int

@@ -63,6 +63,10 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/record.c \
   libspawn/proc/report.c \
   libspawn/proc/status.c \
+  libspawn/proc/worker.c \
+  libspawn/proc/worker_life.c \
+  libspawn/proc/worker_throttle.c \
+  libspawn/proc/worker_wire.c \
   libspawn/dm/args.c \
   libspawn/dm/dm.c \
   libspawn/dm/end.c \

@@ -5,7 +5,7 @@
 INSTALL ?= install
 
 # Programs that only other programs start.
-LIBEXEC_NAMES := guest-supervisor spawn-watcher spawn-watcher-xen
+LIBEXEC_NAMES := guest-supervisor guest-worker spawn-watcher spawn-watcher-xen
 
 LIBEXEC_PROGRAMS := $(filter $(LIBEXEC_NAMES:%=$(BUILD)/bin/%),$(PROGRAMS))
 BIN_PROGRAMS := $(filter-out $(LIBEXEC_PROGRAMS),$(PROGRAMS))

@@ -34,6 +34,17 @@ LIBS_spawn-watcher-xen := -lxenstore -lxentoolcore
 LDFLAGS_spawn-watcher-xen := $(WATCHER_LDFLAGS)
 endif
 
+# Does what could hang a supervisor: static as well, two for each guest.
+PROGRAMS += $(BUILD)/bin/guest-worker
+WORKER_SOURCES := \
+  tools/guest-worker/io.c \
+  tools/guest-worker/probe.c \
+  tools/guest-worker/program.c \
+  tools/guest-worker/script.c \
+  tools/guest-worker/serve.c
+SOURCES_guest-worker := tools/guest-worker/main.c $(WORKER_SOURCES)
+LDFLAGS_guest-worker := $(WATCHER_LDFLAGS)
+
 # Plays QEMU in tests: docs/man/test-device-model.1.
 PROGRAMS += $(BUILD)/bin/test-device-model
 SOURCES_test-device-model := \

@@ -54,6 +54,8 @@ UNIT_TESTS := \
   test_utf8 \
   test_vdev \
   test_wire_memory \
+  test_worker_throttle \
+  test_worker_wire \
   test_xen_detect
 
 EXTRA_SOURCES_fuzz_cfg = $(XL_CFG_SOURCES)
@@ -129,10 +131,17 @@ FLOW_TESTS := \
   test_spawn_socket \
   test_spawn_stop \
   test_spawn_threads \
-  test_spawn_upgrade
+  test_spawn_upgrade \
+  test_worker \
+  test_worker_io \
+  test_worker_life \
+  test_worker_probe \
+  test_worker_process
 
 $(foreach t,$(filter test_spawn_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/flow/spawn_story.c))
+$(foreach t,$(filter test_worker%,$(FLOW_TESTS)),$(eval \
+  EXTRA_SOURCES_$(t) := tests/flow/worker_story.c))
 EXTRA_SOURCES_test_spawn_memory += tests/lib/memory.c
 $(foreach t,$(filter test_spawn_plan_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) += tests/flow/plan_story.c))
@@ -205,11 +214,13 @@ EXTRA_LIBS_test_xen_domain = $(XEN_LIBS)
 
 # Programs that tests start, such as fakes: tests/fake/NAME.c.
 FAKE_PROGRAMS := \
-  forgetful_watcher
+  forgetful_watcher \
+  trial_worker
 
 EXTRA_SOURCES_forgetful_watcher = $(SOURCES_spawn-watcher) tests/lib/memory.c
 EXTRA_LIBS_forgetful_watcher = $(EXTRA_LIBS_test_wire_memory)
 LDFLAGS_forgetful_watcher := $(WATCHER_LDFLAGS)
+EXTRA_SOURCES_trial_worker = $(WORKER_SOURCES)
 
 # spawn-watcher as it is where there is no musl, for STORY_WATCHER.
 ifneq ($(MUSL),)

@@ -1,0 +1,2 @@
+#include "tests/lib/harness.h"
+TEST_MAIN("x")

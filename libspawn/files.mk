@@ -64,6 +64,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/report.c \
   libspawn/proc/status.c \
   libspawn/proc/worker.c \
+  libspawn/proc/worker_calls.c \
   libspawn/proc/worker_life.c \
   libspawn/proc/worker_throttle.c \
   libspawn/proc/worker_wire.c \

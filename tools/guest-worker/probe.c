@@ -111,6 +111,8 @@ take_lock(struct job *job, struct libspawn_err *err)
     if (r) {
         return libspawn__fail_errno(err, -r, "waiting for a lock");
     }
+    /* Before the reply: who then closes theirs gives up the lock. */
+    close(TAKE_FD(job->request.fds[0]));
     return job_reply_if_asked(job, NULL, 0, NULL, 0);
 }
 

@@ -278,7 +278,8 @@ FUZZ_TARGETS := \
   fuzz_qmp \
   fuzz_record \
   fuzz_rpc \
-  fuzz_watcher
+  fuzz_watcher \
+  fuzz_worker
 
 define fuzz_program
 SOURCES_$(1) := tests/fuzz/$(1).c $$(EXTRA_SOURCES_$(1)) \

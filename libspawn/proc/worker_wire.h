@@ -22,7 +22,8 @@ struct libspawn__worker_message {
 
 /* Frees the data and closes what is left of the descriptors: who wants one
  * takes it and leaves -1. */
-void libspawn__worker_message_dispose(struct libspawn__worker_message *message);
+void
+libspawn__worker_message_dispose(struct libspawn__worker_message *message);
 #define AUTO_WORKER_MESSAGE AUTO(libspawn__worker_message_dispose)
 
 /* Starts as all zero. */

@@ -116,9 +116,9 @@ ssize_t libspawn__stream_send(int fd, const void *bytes, size_t size,
 /* Receives one message.  Up to *n_fds_r descriptors are stored, close-on-exec;
  * *n_fds_r becomes their number; a message that carries more, or that is
  * larger than 'size', gives -EPROTO, and one whose descriptors find no room in
- * our table -EMFILE; none leaks.  A row of bytes is read as far as it has come,
- * and what gives an error is lost of it.  Returns the bytes, 0 at the end (also of a
- * peer that left without reading all of ours), or -errno. */
+ * our table -EMFILE; none leaks.  A row of bytes is read as far as it has
+ * come, and what gives an error is lost of it.  Returns the bytes, 0 at the
+ * end (also of a peer that left without reading all of ours), or -errno. */
 ssize_t libspawn__stream_recv(int fd, void *bytes, size_t size, int *fds,
                               size_t *n_fds_r);
 

@@ -1,12 +1,13 @@
 /*
- * tools/guest-worker/probe.c, program.c, script.c: what is asked of a worker of
- * class "probe".
+ * tools/guest-worker/probe.c, program.c, script.c: what is asked of a worker
+ * of class "probe".
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fanotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -223,6 +224,29 @@ TEST(script_with_much_output__last_lines_come_back)
     assert_lacks(tail, "199980\n");
 }
 
+/* Covers W10. */
+TEST(script_that_cannot_even_begin__ends_at_the_limit)
+{
+    AUTO_WORKER_STORY struct worker_story story;
+    AUTO_FREE char *path = write_script("script", "#!/bin/sh\n");
+    AUTO_FD int gate = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC, 0);
+    struct libspawn__worker_ended end;
+    const char *tail;
+
+    worker_story_begin(&story, "probe");
+    /* Whoever executes it waits for an answer that never comes, as on a disk
+     * that is dead. */
+    if (gate < 0 || fanotify_mark(gate, FAN_MARK_ADD, FAN_OPEN_EXEC_PERM,
+                                  AT_FDCWD, path) < 0) {
+        TEST_SKIP("no permission events here: %s", strerror(errno));
+    }
+    run_script(&story, path, 100);
+    worker_story_await_replies(&story, 1);
+    end = end_of(&story, 0, &tail);
+    ck_assert_uint_eq(end.is_late, 1);
+    ck_assert_str_eq(story.trace, "");
+}
+
 static bool
 is_gone(void *user)
 {
@@ -299,7 +323,7 @@ TEST(script_leaves_a_daemon__that_lives_and_holds_nobody_up)
     ck_assert_uint_eq(end.is_late, 1);
     ck_assert(!is_gone(pids));
     text = harness_read_file(pids);
-    ck_assert_int_eq(kill((pid_t)atol(text), SIGKILL), 0);
+    ck_assert_int_eq(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
 }
 
 /* ---- Locks ------------------------------------------------------------- */

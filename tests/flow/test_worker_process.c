@@ -316,11 +316,12 @@ TEST(worker_process__says_whose_it_is)
     ssize_t i;
     ssize_t n;
 
-    worker_story_begin(&story, "io");
-    assert_ok(libspawn__worker_start(story.worker, NULL), NULL);
+    worker_story_begin(&story, "trial");
+    worker_story_ask(&story, TRIAL_ECHO, "");
+    worker_story_await_replies(&story, 1);
     path = libspawn__str_format("/proc/%d/cmdline", (int)story.worker->pid);
-    expected = libspawn__str_format("guest-worker io of guest tale (pid %d)",
-                                    (int)getpid());
+    expected = libspawn__str_format(
+        "guest-worker trial of guest tale (pid %d)", (int)getpid());
     fd = open(path, O_RDONLY | O_CLOEXEC);
     n = read(fd, text, sizeof text - 1);
     for (i = 0; i < n - 1; i++) {

@@ -107,6 +107,7 @@ struct run {
     struct libspawn__exec exec;
     char *spared; /* children from before */
     int output_fd;
+    int64_t deadline_ms;
     pid_t pid;
     bool has_ended;
 };
@@ -186,20 +187,24 @@ read_output(struct run *run)
     return false;
 }
 
+static bool
+is_late(struct run *run)
+{
+    if (libspawn__clock_now_ms() < run->deadline_ms) {
+        return false;
+    }
+    run->program->end.is_late = 1;
+    run->program->end.wait_status = SIGKILL;
+    kill_all(run);
+    return true;
+}
+
 /* Until the program itself has ended: who inherited its output may keep it. */
 static void
 follow(struct run *run)
 {
-    int64_t deadline_ms = libspawn__clock_now_ms() + run->program->limit_ms;
-
-    while (!has_ended(run)) {
-        if (libspawn__clock_now_ms() >= deadline_ms) {
-            run->program->end.is_late = 1;
-            run->program->end.wait_status = SIGKILL;
-            kill_all(run);
-            break;
-        }
-        if (worker_wait(run->output_fd, deadline_ms)) {
+    while (!run->program->end.is_late && !has_ended(run) && !is_late(run)) {
+        if (worker_wait(run->output_fd, run->deadline_ms)) {
             read_output(run);
         }
     }
@@ -221,7 +226,14 @@ start(struct run *run, struct libspawn_err *err)
     rc = libspawn__exec_release(&run->exec, err);
     if (rc) {
         libspawn__exec_cancel(&run->exec);
-    } else if (libspawn__exec_read_result(&run->exec, &result)) {
+    }
+    /* Also the program may be on a disk that is dead. */
+    while (!rc && !worker_wait(run->exec.result_fds[0], run->deadline_ms)) {
+        if (is_late(run)) {
+            return 0;
+        }
+    }
+    if (!rc && libspawn__exec_read_result(&run->exec, &result)) {
         rc = libspawn__fail_errno(err, result.sys_errno,
                                   "running '%s' (step %s)", path,
                                   libspawn__exec_step_name(result.step));
@@ -254,6 +266,7 @@ program_run(struct program *program, struct libspawn_err *err)
     run.output_fd = fds[0];
     theirs = fds[1];
     run.spared = list_children();
+    run.deadline_ms = libspawn__clock_now_ms() + program->limit_ms;
     rc = libspawn__fd_set_nonblocking(run.output_fd, true, err);
     if (!rc) {
         rc = libspawn__exec_prepare(&run.exec, &program->plan, theirs, -1,

@@ -120,9 +120,9 @@ check-long: ## every failure in turn, here and on a Xen host, with totals; threa
 	done; exit $$status
 
 SWEEP_ALL := SWEEP=full CK_TIMEOUT_MULTIPLIER=60
-sweep-all: all $(SWEEP_PROGRAMS) $(FAKES)
+sweep-all: all $(LONG_PROGRAMS) $(SWEEP_PROGRAMS) $(FAKES)
 	@$(SWEEP_ALL) $(RUN_TESTS) -g $(GROUP)long \
-	    -t 3600 $(foreach p,$(SWEEP_PROGRAMS),'$(notdir $(p))=$(p)'); \
+	    -t 3600 $(foreach p,$(LONG_PROGRAMS) $(SWEEP_PROGRAMS),'$(notdir $(p))=$(p)'); \
 	status=$$?; sed -n 's/^sweep: /  /p' \
 	    $${CHECK_LOGS:-build/logs}/$(GROUP)long/test_sweep_*.log; \
 	exit $$status

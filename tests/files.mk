@@ -153,6 +153,12 @@ EXTRA_SOURCES_test_spawn_qemu += tests/flow/dm_story.c
 EXTRA_SOURCES_test_spawn_record += tests/flow/recycle.c
 EXTRA_SOURCES_test_spawn_death += tests/flow/kill_at.c
 
+# These have limits that are a hundredth of the true ones but with SWEEP=full.
+LONG_TESTS := \
+  test_worker_io \
+  test_worker_life \
+  test_worker_probe
+
 # Every failure in turn: a part of them quickly, all with SWEEP=full.
 SWEEP_TESTS := \
   test_sweep_crash \
@@ -255,6 +261,7 @@ $(foreach t,$(FAKE_PROGRAMS),$(eval $(call fake_program,$(t))))
 
 UNIT_PROGRAMS   := $(UNIT_TESTS:%=$(BUILD)/tests/unit/%)
 FLOW_PROGRAMS   := $(FLOW_TESTS:%=$(BUILD)/tests/flow/%)
+LONG_PROGRAMS   := $(LONG_TESTS:%=$(BUILD)/tests/flow/%)
 SWEEP_PROGRAMS  := $(SWEEP_TESTS:%=$(BUILD)/tests/sweep/%)
 CLI_PROGRAMS    := $(CLI_TESTS:%=$(BUILD)/tests/cli/%)
 XEN_PROGRAMS    := $(XEN_TESTS:%=$(BUILD)/tests/xen/%)

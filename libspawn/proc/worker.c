@@ -150,9 +150,9 @@ tell_about(struct libspawn__worker *worker, const struct request *request)
                    answer->data ? answer->data : "out of memory");
     err.sys_errno = answer->header.sys_errno;
     if (err.code == LIBSPAWN_ERR_PROTOCOL && answer->header.magic) {
-        libspawn__worker_emit(worker, LIBSPAWN__WORKER_FAULTY, &err);
+        libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_FAULTY, &err);
     } else if (!request->fn) {
-        libspawn__worker_emit(worker, LIBSPAWN__WORKER_UNHEARD, &err);
+        libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_UNHEARD, &err);
     }
 }
 

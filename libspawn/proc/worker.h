@@ -62,19 +62,19 @@ enum {
 struct libspawn__worker;
 
 enum libspawn__worker_event {
-    LIBSPAWN__WORKER_REPLACED,  /* another one runs */
-    LIBSPAWN__WORKER_DIED,      /* by itself; the error says what is known */
-    LIBSPAWN__WORKER_KILLED,    /* for what the error says */
-    LIBSPAWN__WORKER_DEGRADED,  /* too many have died: refused for a while */
-    LIBSPAWN__WORKER_ABANDONED, /* it cannot be killed */
-    LIBSPAWN__WORKER_REFUSES,   /* so it is with the last that we allow */
-    LIBSPAWN__WORKER_FAULTY,    /* a handler broke the rule of replies */
-    LIBSPAWN__WORKER_UNHEARD,   /* what nobody waits for has failed */
-    LIBSPAWN__WORKER_STOPPED_NOW /* after libspawn__worker_stop */
+    LIBSPAWN__WORKER_EVENT_REPLACED,  /* another one runs */
+    LIBSPAWN__WORKER_EVENT_DIED,      /* by itself; the error says what is known */
+    LIBSPAWN__WORKER_EVENT_KILLED,    /* for what the error says */
+    LIBSPAWN__WORKER_EVENT_DEGRADED,  /* too many have died: refused for a while */
+    LIBSPAWN__WORKER_EVENT_ABANDONED, /* it cannot be killed */
+    LIBSPAWN__WORKER_EVENT_REFUSES,   /* so it is with the last that we allow */
+    LIBSPAWN__WORKER_EVENT_FAULTY,    /* a handler broke the rule of replies */
+    LIBSPAWN__WORKER_EVENT_UNHEARD,   /* what nobody waits for has failed */
+    LIBSPAWN__WORKER_EVENT_STOPPED /* after libspawn__worker_stop */
 };
 
 /* Only from dispatch.  May ask for more, but not free the worker.  'err' says
- * more; it is NULL with _REPLACED and _STOPPED_NOW. */
+ * more; it is NULL with _REPLACED and _STOPPED. */
 typedef void libspawn__worker_event_fn(struct libspawn__worker *worker,
                                        enum libspawn__worker_event event,
                                        const struct libspawn_err *err,
@@ -120,7 +120,7 @@ struct libspawn__worker_options {
 enum libspawn__worker_state {
     LIBSPAWN__WORKER_OFF,
     LIBSPAWN__WORKER_RUNNING,
-    LIBSPAWN__WORKER_IS_KILLED,
+    LIBSPAWN__WORKER_KILLED,
     LIBSPAWN__WORKER_RESTING,
     LIBSPAWN__WORKER_REFUSING,
     LIBSPAWN__WORKER_STOPPED
@@ -198,7 +198,7 @@ int libspawn__worker_request(struct libspawn__worker *worker,
                              struct libspawn_err *err);
 
 /* No more requests; the end of the last one is the end of the process, and
- * _STOPPED_NOW follows. */
+ * _STOPPED follows. */
 void libspawn__worker_stop(struct libspawn__worker *worker);
 
 /* ---- Between worker.c and worker_life.c -------------------------------- */

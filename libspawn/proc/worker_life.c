@@ -71,11 +71,11 @@ start_next(struct libspawn__worker *worker)
     worker->is_degraded = false;
     if (start_process(worker, &err)) {
         worker->state = LIBSPAWN__WORKER_RESTING;
-        libspawn__worker_emit(worker, LIBSPAWN__WORKER_DIED, &err);
+        libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_DIED, &err);
         plan_next(worker);
         return;
     }
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_REPLACED, NULL);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_REPLACED, NULL);
     libspawn__worker_flush(worker);
 }
 
@@ -144,7 +144,7 @@ abandon(struct libspawn__worker *worker)
         libspawn__io_add(worker->ctx->loop, &place->io, place->fd, EPOLLIN,
                          on_abandoned, NULL);
     }
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_ABANDONED, &err);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_ABANDONED, &err);
 }
 
 /* ---- The end ----------------------------------------------------------- */
@@ -154,7 +154,7 @@ become_stopped(struct libspawn__worker *worker)
 {
     worker->state = LIBSPAWN__WORKER_STOPPED;
     libspawn__timer_cancel(&worker->life_timer);
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_STOPPED_NOW, NULL);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_STOPPED, NULL);
 }
 
 /* Nothing is left that it was to do. */
@@ -174,7 +174,7 @@ refuse(struct libspawn__worker *worker)
                    "%d workers '%s' hang and cannot be killed",
                    LIBSPAWN__WORKER_ABANDONED_MAX, worker->class);
     libspawn__worker_fail_all(worker, &err);
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_REFUSES, &err);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_REFUSES, &err);
     if (is_finished(worker)) {
         become_stopped(worker);
     }
@@ -193,7 +193,7 @@ degrade(struct libspawn__worker *worker, int64_t pause_ms)
                    LIBSPAWN__WORKER_DEATHS_MAX, worker->class,
                    worker->throttle.window_ms, (long long)pause_ms);
     libspawn__worker_fail_all(worker, &err);
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_DEGRADED, &err);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_DEGRADED, &err);
     if (is_finished(worker)) {
         become_stopped(worker);
     }
@@ -245,7 +245,7 @@ died(struct libspawn__worker *worker)
         become_stopped(worker);
         return;
     }
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_DIED, &err);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_DIED, &err);
     plan_next(worker);
 }
 
@@ -292,14 +292,14 @@ was_killed(struct libspawn__worker *worker)
 static void
 kill_process(struct libspawn__worker *worker, const struct libspawn_err *err)
 {
-    worker->state = LIBSPAWN__WORKER_IS_KILLED;
+    worker->state = LIBSPAWN__WORKER_KILLED;
     worker->end_err = *err;
     libspawn__ctx_kill_watcher(worker->ctx, worker->pid);
     libspawn__timer_cancel(&worker->limit_timer);
     libspawn__timer_set(&worker->life_timer,
                         libspawn__clock_now_ms() + worker->kill_ms);
     libspawn__io_modify(&worker->io, EPOLLIN);
-    libspawn__worker_emit(worker, LIBSPAWN__WORKER_KILLED, err);
+    libspawn__worker_emit(worker, LIBSPAWN__WORKER_EVENT_KILLED, err);
 }
 
 void
@@ -316,7 +316,7 @@ libspawn__worker_on_life(struct libspawn__timer *timer)
     struct libspawn__worker *worker =
         CONTAINER_OF(timer, struct libspawn__worker, life_timer);
 
-    if (worker->state == LIBSPAWN__WORKER_IS_KILLED) {
+    if (worker->state == LIBSPAWN__WORKER_KILLED) {
         abandon(worker);
         was_killed(worker);
     } else if (is_finished(worker)) {
@@ -368,7 +368,7 @@ read_message(struct libspawn__worker *worker)
         return;
     }
     if (rc == LIBSPAWN_ERR_GONE) {
-        if (worker->state == LIBSPAWN__WORKER_IS_KILLED) {
+        if (worker->state == LIBSPAWN__WORKER_KILLED) {
             was_killed(worker);
         } else {
             died(worker);

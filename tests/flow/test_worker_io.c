@@ -194,19 +194,22 @@ write_script(const char *name, const char *text)
 /* Covers F11. */
 TEST(post_mortem_debugger_hangs__is_ended_and_what_it_said_is_kept)
 {
+    const uint32_t limit_ms = worker_story_scaled(LIBSPAWN__WORKER_CORE_MS);
     AUTO_WORKER_STORY struct worker_story story;
     AUTO_FREE char *debugger =
         libspawn__str_format("%s/gdb", harness_dir());
     AUTO_FREE char *text = NULL;
+    AUTO_FREE char *last = NULL;
 
     worker_story_begin(&story, "io");
     write_script("gdb", "#!/bin/sh\necho \"$@\"\nsleep 1000\n");
-    summarize(&story, debugger, "core", "/bin/true", 200);
+    summarize(&story, debugger, "core", "/bin/true", limit_ms);
     ck_assert_int_eq(story.replies[0].code, 0);
     text = harness_read_file("log");
+    last = libspawn__str_format("did not end within %u ms\n", limit_ms);
     assert_contains(text, "-nx -batch -iex set auto-load off");
     assert_contains(text, "--core=core /bin/true");
-    assert_contains(text, "did not end within 200 ms");
+    assert_contains(text, last);
 }
 
 /* Covers F11. */

@@ -266,11 +266,12 @@ is_gone(void *user)
 /* Covers W10. */
 TEST_TIMEOUT(script_beyond_its_limit__is_killed_with_all_it_started, 20)
 {
-    enum { LIMIT_MS = 40000 };
+    const uint32_t limit_ms = worker_story_scaled(LIBSPAWN__WORKER_SCRIPT_MS);
     AUTO_WORKER_STORY struct worker_story story;
     AUTO_FREE char *path = write_script(
         "script", "#!/bin/sh\n"
                   "cd \"${0%/*}\"\n"
+                  ": >pids\n"
                   "setsid sh -c 'echo $$ >>pids; sleep 1000' &\n"
                   "(trap '' TERM; (sleep 1001 & echo $! >>pids; wait)) &\n"
                   "echo started\n"
@@ -284,13 +285,11 @@ TEST_TIMEOUT(script_beyond_its_limit__is_killed_with_all_it_started, 20)
 
     worker_story_begin(&story, "probe");
     began_ms = libspawn__clock_now_ms();
-    run_script(&story, path, worker_story_scaled(LIMIT_MS));
+    run_script(&story, path, limit_ms);
     pid = story.worker->pid;
-    while (!story.n_replies) {
-        worker_story_turn(&story, -1);
-    }
+    worker_story_await_replies(&story, 1);
     ck_assert_int_lt(libspawn__clock_now_ms() - began_ms,
-                     worker_story_scaled(LIMIT_MS) + 1500);
+                     (int64_t)limit_ms + 1500);
     end = end_of(&story, 0, &tail);
     ck_assert_uint_eq(end.is_late, 1);
     ck_assert_str_eq(tail, "started\n");

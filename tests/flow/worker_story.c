@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+enum { LONGEST_LIMIT_MS = 60000 };
+
 /* ---- What is heard ----------------------------------------------------- */
 
 static void
@@ -16,15 +18,15 @@ on_event(struct libspawn__worker *worker, enum libspawn__worker_event event,
          const struct libspawn_err *err, void *user)
 {
     static const char *const names[] = {
-        [LIBSPAWN__WORKER_REPLACED] = "replaced",
-        [LIBSPAWN__WORKER_DIED] = "died",
-        [LIBSPAWN__WORKER_KILLED] = "killed",
-        [LIBSPAWN__WORKER_DEGRADED] = "degraded",
-        [LIBSPAWN__WORKER_ABANDONED] = "abandoned",
-        [LIBSPAWN__WORKER_REFUSES] = "refuses",
-        [LIBSPAWN__WORKER_FAULTY] = "faulty",
-        [LIBSPAWN__WORKER_UNHEARD] = "unheard",
-        [LIBSPAWN__WORKER_STOPPED_NOW] = "stopped",
+        [LIBSPAWN__WORKER_EVENT_REPLACED] = "replaced",
+        [LIBSPAWN__WORKER_EVENT_DIED] = "died",
+        [LIBSPAWN__WORKER_EVENT_KILLED] = "killed",
+        [LIBSPAWN__WORKER_EVENT_DEGRADED] = "degraded",
+        [LIBSPAWN__WORKER_EVENT_ABANDONED] = "abandoned",
+        [LIBSPAWN__WORKER_EVENT_REFUSES] = "refuses",
+        [LIBSPAWN__WORKER_EVENT_FAULTY] = "faulty",
+        [LIBSPAWN__WORKER_EVENT_UNHEARD] = "unheard",
+        [LIBSPAWN__WORKER_EVENT_STOPPED] = "stopped",
     };
     struct worker_story *story = user;
     size_t len = strlen(story->trace);
@@ -182,7 +184,8 @@ worker_story_turn(struct worker_story *story, int timeout_ms)
 void
 worker_story_await_replies(struct worker_story *story, size_t n)
 {
-    int64_t deadline_ms = libspawn__clock_now_ms() + WORKER_STORY_WAIT_MS;
+    int64_t deadline_ms = libspawn__clock_now_ms() + WORKER_STORY_WAIT_MS +
+                          worker_story_scaled(LONGEST_LIMIT_MS);
 
     while (story->n_replies < n && libspawn__clock_now_ms() < deadline_ms) {
         worker_story_turn(story, WORKER_STORY_WAIT_MS);

@@ -66,6 +66,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/worker.c \
   libspawn/proc/worker_calls.c \
   libspawn/proc/worker_life.c \
+  libspawn/proc/worker_queue.c \
   libspawn/proc/worker_throttle.c \
   libspawn/proc/worker_wire.c \
   libspawn/dm/args.c \

@@ -3,7 +3,8 @@
  * kernel, so that the loop of this one never does.  A dead disk hangs a
  * worker, and the guest goes on.
  *
- *   worker.c           requests: queue, replies, limits
+ *   worker.c           what others call
+ *   worker_queue.c     requests: sending, replies, limits
  *   worker_life.c      its process: start, end, and who comes next
  *   worker_throttle.c  how soon
  *   worker_wire.c      messages
@@ -63,14 +64,14 @@ struct libspawn__worker;
 
 enum libspawn__worker_event {
     LIBSPAWN__WORKER_EVENT_REPLACED,  /* another one runs */
-    LIBSPAWN__WORKER_EVENT_DIED,      /* by itself; the error says what is known */
-    LIBSPAWN__WORKER_EVENT_KILLED,    /* for what the error says */
-    LIBSPAWN__WORKER_EVENT_DEGRADED,  /* too many have died: refused for a while */
+    LIBSPAWN__WORKER_EVENT_DIED,      /* by itself */
+    LIBSPAWN__WORKER_EVENT_KILLED,    /* by us: the error says what for */
+    LIBSPAWN__WORKER_EVENT_DEGRADED,  /* too many died: none for a while */
     LIBSPAWN__WORKER_EVENT_ABANDONED, /* it cannot be killed */
-    LIBSPAWN__WORKER_EVENT_REFUSES,   /* so it is with the last that we allow */
+    LIBSPAWN__WORKER_EVENT_REFUSES,   /* as many as we allow cannot */
     LIBSPAWN__WORKER_EVENT_FAULTY,    /* a handler broke the rule of replies */
     LIBSPAWN__WORKER_EVENT_UNHEARD,   /* what nobody waits for has failed */
-    LIBSPAWN__WORKER_EVENT_STOPPED /* after libspawn__worker_stop */
+    LIBSPAWN__WORKER_EVENT_STOPPED    /* after libspawn__worker_stop */
 };
 
 /* Only from dispatch.  May ask for more, but not free the worker.  'err' says
@@ -200,45 +201,5 @@ int libspawn__worker_request(struct libspawn__worker *worker,
 /* No more requests; the end of the last one is the end of the process, and
  * _STOPPED follows. */
 void libspawn__worker_stop(struct libspawn__worker *worker);
-
-/* ---- Between worker.c and worker_life.c -------------------------------- */
-
-/* Sends what the socket takes. */
-void libspawn__worker_flush(struct libspawn__worker *worker);
-
-/* An answer came.  A code: it answers nothing that was asked. */
-int libspawn__worker_take_answer(struct libspawn__worker *worker,
-                                 struct libspawn__worker_message *answer,
-                                 struct libspawn_err *err);
-
-/* What was sent ends with this error, or only the first of it. */
-void libspawn__worker_fail_sent(struct libspawn__worker *worker,
-                                const struct libspawn_err *err);
-void libspawn__worker_fail_first(struct libspawn__worker *worker,
-                                 const struct libspawn_err *err);
-
-/* The sequence of the first request that is not done; 0: there is none. */
-uint64_t libspawn__worker_first(const struct libspawn__worker *worker);
-void libspawn__worker_fail_all(struct libspawn__worker *worker,
-                               const struct libspawn_err *err);
-
-/* What is left goes to the next process, from its first byte. */
-void libspawn__worker_send_again(struct libspawn__worker *worker);
-
-void libspawn__worker_emit(struct libspawn__worker *worker,
-                           enum libspawn__worker_event event,
-                           const struct libspawn_err *err);
-
-/* worker_life.c: the first process. */
-int libspawn__worker_launch(struct libspawn__worker *worker,
-                            struct libspawn_err *err);
-
-/* It is replaced because of 'err': its first request hangs, or it makes no
- * sense. */
-void libspawn__worker_kill_late(struct libspawn__worker *worker,
-                                const struct libspawn_err *err);
-
-void libspawn__worker_on_life(struct libspawn__timer *timer);
-void libspawn__worker_drop_processes(struct libspawn__worker *worker);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "proc/worker.h"
+#include "proc/worker_parts.h"
 #include "wire/stream.h"
 
 static void plan_next(struct libspawn__worker *worker);

@@ -1,5 +1,6 @@
 /*
- * proc/worker.c: requests and replies, with a worker in a process of its own.
+ * proc/worker.c, worker_queue.c: requests and replies, with a worker in a
+ * process of its own.
  */
 #include <errno.h>
 #include <fcntl.h>

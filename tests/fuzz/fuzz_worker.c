@@ -14,7 +14,7 @@
 
 #include "base/auto.h"
 #include "base/util.h"
-#include "proc/worker.h"
+#include "proc/worker_parts.h"
 #include "wire/stream.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -135,6 +135,7 @@ FLOW_TESTS := \
   test_worker \
   test_worker_io \
   test_worker_life \
+  test_worker_memory \
   test_worker_probe \
   test_worker_process
 
@@ -145,6 +146,8 @@ $(foreach t,$(filter test_worker%,$(FLOW_TESTS)),$(eval \
 EXTRA_SOURCES_test_spawn_memory += tests/lib/memory.c
 $(foreach t,$(filter test_spawn_plan_%,$(FLOW_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) += tests/flow/plan_story.c))
+EXTRA_SOURCES_test_worker_memory += tests/lib/memory.c
+EXTRA_LIBS_test_worker_memory = $(EXTRA_LIBS_test_wire_memory)
 EXTRA_LIBS_test_spawn_memory = $(EXTRA_LIBS_test_wire_memory)
 EXTRA_SOURCES_test_spawn_confined += tools/spawn-watcher/confine.c
 EXTRA_LIBS_test_spawn_adopt := -Wl,--wrap=ioctl

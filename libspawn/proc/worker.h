@@ -55,7 +55,7 @@
 
 enum {
     LIBSPAWN__WORKER_QUEUE_SIZE = 4 * 1024 * 1024, /* of all requests */
-    LIBSPAWN__WORKER_QUEUE_FDS = 128,
+    LIBSPAWN__WORKER_QUEUE_FDS = 256,
     LIBSPAWN__WORKER_ABANDONED_MAX = 3,
     LIBSPAWN__WORKER_KILL_MS = 1000 /* for SIGKILL, which takes one */
 };

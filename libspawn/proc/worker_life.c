@@ -81,16 +81,16 @@ start_next(struct libspawn__worker *worker)
 
 /* ---- Those that cannot be killed --------------------------------------- */
 
-/* Reads what comes, and what rides on it, away; true at the end. */
+/* Reads some of what comes away, and what rides on it; true at the end. */
 static bool
 discard(int fd)
 {
-    char bytes[4096];
+    char bytes[16384];
     ssize_t n;
 
     do {
         n = recv(fd, bytes, sizeof bytes, 0);
-    } while (n > 0 || (n < 0 && (errno == EINTR || errno == ECONNRESET)));
+    } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     return !n;
 }
 

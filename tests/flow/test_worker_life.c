@@ -260,6 +260,54 @@ TEST(worker_replies_with_a_positive_code__is_killed_and_replaced)
     let_say(&story, &header, sizeof header);
 }
 
+/* Covers W13. */
+TEST(worker_hears_rubbish__its_last_words_are_passed_on)
+{
+    static const char rubbish[] = "0123456789012345678901234567890123456789";
+    AUTO_WORKER_STORY struct worker_story story;
+    int fds[2];
+
+    worker_story_begin(&story, "trial");
+    worker_story_pipe(fds);
+    worker_story_ask_fd(&story, TRIAL_WAIT, fds[0], 0, true);
+    ck_assert_int_eq(write(story.worker->fd, rubbish, sizeof rubbish),
+                     sizeof rubbish);
+    worker_story_ask(&story, TRIAL_ECHO, "not understood");
+    ck_assert_int_eq(write(fds[1], "x", 1), 1);
+    close(fds[0]);
+    close(fds[1]);
+    worker_story_await(&story, "died replaced");
+    assert_contains(story.error, "gives up: reading a message: this is none");
+    worker_story_await_replies(&story, 2);
+    ck_assert_int_eq(story.replies[0].code, 0);
+    assert_code(story.replies[1].code, LIBSPAWN_ERR_PROTOCOL);
+}
+
+/* Covers W8. */
+TEST(worker_killed_within_a_reply__is_a_death_and_no_rubbish)
+{
+    AUTO_WORKER_STORY struct worker_story story;
+    struct libspawn__worker_header header = good_header();
+    const struct iovec iov = { &header, 20 };
+    int fds[2];
+    const struct libspawn__worker_request request = {
+        .type = TRIAL_SAY, .iov = &iov, .n_iov = 1, .fds = fds, .n_fds = 1
+    };
+
+    worker_story_begin(&story, "trial");
+    worker_story_pipe(fds);
+    assert_ok(worker_story_try(&story, request), NULL);
+    while (story.worker->reader.size < 20) {
+        worker_story_turn(&story, WORKER_STORY_WAIT_MS);
+    }
+    kill_worker(&story);
+    worker_story_await(&story, "died replaced");
+    worker_story_await_replies(&story, 1);
+    assert_code(story.replies[0].code, LIBSPAWN_ERR_GONE);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 /* ---- Limits ------------------------------------------------------------ */
 
 /* Covers W10. */
@@ -432,6 +480,32 @@ TEST_TIMEOUT(worker_dies_six_times__is_throttled_and_comes_back, 20)
     worker_story_ask(&story, TRIAL_ECHO, "back");
     worker_story_await_replies(&story, 1);
     ck_assert_str_eq(story.replies[0].data, "back");
+}
+
+/* Covers W9. */
+TEST(worker_cannot_be_started_again__what_waits_fails_soon)
+{
+    static char block[200000];
+    const struct libspawn__worker_options options = { .class = "trial",
+                                                      .window_ms = 600 };
+    AUTO_WORKER_STORY struct worker_story story;
+    const struct iovec iov = { block, sizeof block };
+    const struct libspawn__worker_request large = { .type = TRIAL_ECHO,
+                                                    .iov = &iov,
+                                                    .n_iov = 1 };
+    int i;
+
+    worker_story_begin_with(&story, options, NULL);
+    ask_to_wait(&story, 0);
+    for (i = 0; i < 3; i++) {
+        assert_ok(worker_story_try(&story, large), NULL);
+    }
+    story.worker->program[strlen(story.worker->program) - 1] = 'X';
+    kill_worker(&story);
+    worker_story_await(&story, "died died died died died died degraded");
+    worker_story_await_replies(&story, 5);
+    assert_code(story.replies[0].code, LIBSPAWN_ERR_GONE);
+    assert_code(story.replies[4].code, LIBSPAWN_ERR_BUSY);
 }
 
 TEST_MAIN("worker_life")

@@ -73,12 +73,12 @@ kill_child(pid_t pid)
     }
 }
 
-/* Kills those that are not in 'spared', reaps those but 'kept' that have
- * ended, and returns how many there were. */
+/* Kills those that are not in 'spared' (NULL: not known, so none), reaps those
+ * but 'kept' that have ended, and returns how many there were. */
 static size_t
 kill_children(const char *spared, pid_t kept)
 {
-    AUTO_FREE char *list = list_children();
+    AUTO_FREE char *list = spared ? list_children() : NULL;
     char *save = NULL;
     size_t n = 0;
     char *word;

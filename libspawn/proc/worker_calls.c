@@ -183,18 +183,15 @@ libspawn__worker_script(struct libspawn__worker *worker,
 }
 
 int
-libspawn__worker_lock(struct libspawn__worker *worker, int fd, bool is_shared,
+libspawn__worker_lock(struct libspawn__worker *worker, int fd,
                       uint32_t limit_ms,
                       const struct libspawn__worker_hearer *hearer,
                       struct libspawn_err *err)
 {
-    const struct libspawn__worker_lock lock = { .limit_ms = limit_ms,
-                                                .is_shared = is_shared };
     struct call call = { .type = LIBSPAWN__WORKER_LOCK,
-                         .limit_ms = with_margin(limit_ms),
+                         .limit_ms = MAX(limit_ms, 1),
                          .fd = fd };
 
-    libspawn__buf_append(&call.payload, &lock, sizeof lock);
     return finish(&call, worker, NULL, hearer, err);
 }
 

@@ -3,8 +3,8 @@
  * libspawn__worker_request and fails as that does; paths and bytes are copied,
  * descriptors stay the caller's.
  *
- * The limits here are those of the worker: a program or a wait is ended by it,
- * and the worker goes on.  A little later the worker itself is ended.
+ * A program is ended by the worker at its limit, and the worker goes on; only
+ * when that does not help the worker itself is ended, a little later.
  */
 #ifndef LIBSPAWN_PROC_WORKER_CALLS_H
 #define LIBSPAWN_PROC_WORKER_CALLS_H
@@ -88,10 +88,12 @@ int libspawn__worker_script(struct libspawn__worker *worker,
                             const struct libspawn__worker_hearer *hearer,
                             struct libspawn_err *err);
 
-/* Waits for a lock of the whole file, as F_OFD_SETLKW of fcntl(2): it is the
- * caller's, by 'fd', when the reply has come. */
+/* Waits for a lock, opened by libspawn__lock_open: it can be claimed by 'fd'
+ * when the reply has come.  At the limit the worker is replaced; after any
+ * error 'fd' is to be closed, since the lock may have come with it.  For who
+ * has a worker anyway; see proc/lock_wait.h. */
 int libspawn__worker_lock(struct libspawn__worker *worker, int fd,
-                          bool is_shared, uint32_t limit_ms,
+                          uint32_t limit_ms,
                           const struct libspawn__worker_hearer *hearer,
                           struct libspawn_err *err);
 

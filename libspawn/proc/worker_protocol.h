@@ -122,11 +122,7 @@ struct libspawn__worker_ended {
     uint32_t is_late;    /* it was killed at its limit */
 };
 
-/* LOCK: waits for a lock of the whole file that comes along.  It belongs to
- * the open file, and so to whoever sent that. */
-struct libspawn__worker_lock {
-    uint32_t limit_ms;
-    uint32_t is_shared;
-};
+/* LOCK: nothing; waits for the lock of proc/lock.h on the file that comes
+ * along.  It belongs to the open file, and so to whoever sent that. */
 
 #endif

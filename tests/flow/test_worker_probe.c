@@ -333,46 +333,79 @@ ask_lock(struct worker_story *story, int fd, uint32_t limit_ms)
     const struct libspawn__worker_hearer hearer = { worker_story_on_reply,
                                                     story };
 
-    assert_ok(libspawn__worker_lock(story->worker, fd, false, limit_ms,
-                                    &hearer, NULL),
-              NULL);
+    assert_ok(
+        libspawn__worker_lock(story->worker, fd, limit_ms, &hearer, NULL),
+        NULL);
+}
+
+static const struct libspawn__lock_request lock_request = {
+    .path = "lock", .name = "the lock", .rank = LIBSPAWN__LOCK_RANK_HOST
+};
+
+/* A process that has the lock until its pipe is closed. */
+static pid_t
+hold_lock(int hold_fds[2])
+{
+    int told[2];
+    char byte;
+    pid_t pid;
+
+    worker_story_pipe(hold_fds);
+    worker_story_pipe(told);
+    pid = fork();
+    if (!pid) {
+        struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+
+        close(hold_fds[1]);
+        close(told[0]);
+        if (!libspawn__lock_try(&lock_request, &lock, NULL) &&
+            write(told[1], "x", 1) == 1) {
+            _exit(read(hold_fds[0], &byte, 1) ? 1 : 0);
+        }
+        _exit(1);
+    }
+    close(told[1]);
+    ck_assert_int_eq(read(told[0], &byte, 1), 1);
+    close(told[0]);
+    close(hold_fds[0]);
+    return pid;
 }
 
 TEST(lock_waited_for_by_the_worker__is_ours)
 {
     AUTO_WORKER_STORY struct worker_story story;
-    AUTO_FD int fd = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    int other_fd;
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    AUTO_FD int fd = -1;
+    int hold_fds[2];
+    pid_t pid = hold_lock(hold_fds);
 
     worker_story_begin(&story, "probe");
-    assert_ok(libspawn__lock_take("lock", &other_fd, NULL), NULL);
+    assert_ok(libspawn__lock_open("lock", &fd, NULL), NULL);
     ask_lock(&story, fd, 5000);
     worker_story_turn(&story, 50);
     ck_assert_uint_eq(story.n_replies, 0);
-    close(other_fd);
+    close(hold_fds[1]);
     worker_story_await_replies(&story, 1);
     ck_assert_int_eq(story.replies[0].code, 0);
-    assert_code(libspawn__lock_try("lock", &other_fd, NULL),
-                LIBSPAWN_ERR_BUSY);
-    close(TAKE_FD(fd));
-    assert_ok(libspawn__lock_try("lock", &other_fd, NULL), NULL);
-    close(other_fd);
+    assert_ok(libspawn__lock_claim(&lock_request, &fd, &lock, NULL), NULL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 }
 
 TEST(lock_held_by_another__ends_at_the_limit)
 {
     AUTO_WORKER_STORY struct worker_story story;
-    AUTO_FD int fd = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    AUTO_FD int other_fd = -1;
+    AUTO_FD int fd = -1;
+    int hold_fds[2];
+    pid_t pid = hold_lock(hold_fds);
 
     worker_story_begin(&story, "probe");
-    assert_ok(libspawn__lock_take("lock", &other_fd, NULL), NULL);
+    assert_ok(libspawn__lock_open("lock", &fd, NULL), NULL);
     ask_lock(&story, fd, 100);
-    ask_lock(&story, fd, 0);
-    worker_story_await_replies(&story, 2);
+    worker_story_await_replies(&story, 1);
     assert_code(story.replies[0].code, LIBSPAWN_ERR_TIMEOUT);
-    assert_code(story.replies[1].code, LIBSPAWN_ERR_TIMEOUT);
-    ck_assert_str_eq(story.trace, "");
+    worker_story_await(&story, "killed replaced");
+    close(hold_fds[1]);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 }
 
 /* ---- Latency ----------------------------------------------------------- */

@@ -6,12 +6,10 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
-#include "base/clock.h"
-#include "base/util.h"
+#include "proc/lock.h"
 #include "tools/guest-worker/worker.h"
 
 /* ---- Images ------------------------------------------------------------ */
@@ -69,44 +67,11 @@ open_image(struct job *job, struct libspawn_err *err)
 
 /* ---- Locks ------------------------------------------------------------- */
 
-/* SIGALRM again and again, since the first may come before the wait; 0: no
- * more. */
-static void
-set_alarm(uint32_t after_ms)
-{
-    const struct itimerval timer = {
-        .it_value = { .tv_sec = after_ms / 1000,
-                      .tv_usec = after_ms % 1000 * 1000 },
-        .it_interval = { .tv_usec = after_ms ? 10000 : 0 },
-    };
-
-    setitimer(ITIMER_REAL, &timer, NULL);
-}
-
-/* 0 or -errno; -ETIMEDOUT at the deadline. */
+/* Whoever waits too long for us ends us: there is nothing to tidy up. */
 static int
-wait_for_lock(int fd, bool is_shared, uint32_t limit_ms)
+wait_for_lock(struct job *job, struct libspawn_err *err)
 {
-    struct flock lock = { .l_type = is_shared ? F_RDLCK : F_WRLCK,
-                          .l_whence = SEEK_SET };
-    int64_t deadline_ms = libspawn__clock_now_ms() + limit_ms;
-    int r;
-
-    set_alarm(MAX(limit_ms, 1));
-    do {
-        r = fcntl(fd, F_OFD_SETLKW, &lock) < 0 ? -errno : 0;
-    } while (r == -EINTR && libspawn__clock_now_ms() < deadline_ms);
-    set_alarm(0);
-    return r == -EINTR ? -ETIMEDOUT : r;
-}
-
-static int
-take_lock(struct job *job, struct libspawn_err *err)
-{
-    const struct libspawn__worker_lock *lock =
-        (const struct libspawn__worker_lock *)(void *)job->request.data;
-    int r = wait_for_lock(job->request.fds[0], lock->is_shared,
-                          lock->limit_ms);
+    int r = libspawn__lock_wait_fd(job->request.fds[0]);
 
     if (r) {
         return libspawn__fail_errno(err, -r, "waiting for a lock");
@@ -119,7 +84,6 @@ take_lock(struct job *job, struct libspawn_err *err)
 const struct job_type worker_probe_types[] = {
     { LIBSPAWN__WORKER_OPEN_IMAGE, "open-image", "probe",
       sizeof(struct libspawn__worker_open_image), 0, open_image },
-    { LIBSPAWN__WORKER_LOCK, "lock", "probe",
-      sizeof(struct libspawn__worker_lock), 1, take_lock },
+    { LIBSPAWN__WORKER_LOCK, "lock", "probe", 0, 1, wait_for_lock },
     { 0, NULL, NULL, 0, 0, NULL },
 };

@@ -66,9 +66,8 @@ tidy_up(int socket)
     fcntl(socket, F_SETFD, FD_CLOEXEC);
     libspawn__exec_reset_signals();
     signal(SIGPIPE, SIG_IGN);
-    /* Both only end a call of the kernel's. */
+    /* Only to end a wait. */
     sigaction(SIGCHLD, &action, NULL);
-    sigaction(SIGALRM, &action, NULL);
     sigemptyset(&sigchld);
     sigaddset(&sigchld, SIGCHLD);
     sigprocmask(SIG_BLOCK, &sigchld, NULL);

@@ -196,6 +196,7 @@ CLI_TESTS := \
   test_xl_life \
   test_xl_list \
   test_xl_lock \
+  test_xl_pipe \
   test_xl_restrict \
   test_xl_sandbox \
   test_xl_state \

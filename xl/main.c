@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -165,6 +166,12 @@ run_command(struct xl *xl, int argc, char *argv[])
     return status;
 }
 
+static void
+ignore(int signal)
+{
+    (void)signal;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -180,6 +187,9 @@ main(int argc, char *argv[])
     struct xl xl = { .verbose = 0 };
     int option;
 
+    /* A failed write is told as an error.  Handled instead of ignored, so that
+     * what is executed from here has the default. */
+    signal(SIGPIPE, ignore);
     /* -f, -t, -T and -N of the stock xl change nothing here. */
     while ((option = getopt_long(argc, argv, "+hvftTN", options, NULL)) !=
            -1) {

@@ -466,6 +466,13 @@ supervise(struct run *run, struct libspawn_err *err)
     return rc;
 }
 
+/* Handled instead of ignored, so that what is executed has the default. */
+static void
+ignore(int signal)
+{
+    (void)signal;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -476,6 +483,7 @@ main(int argc, char *argv[])
     if (status >= 0) {
         return status;
     }
+    signal(SIGPIPE, ignore);
     scale_times(&run.times);
     libspawn_guest_config_init(&run.config);
     if (supervise(&run, &err)) {

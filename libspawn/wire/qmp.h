@@ -75,9 +75,10 @@ int libspawn__qmp_command(struct libspawn__qmp *qmp, const char *command,
 
 /* ---- Blocking convenience ----------------------------------------------
  *
- * Connects to the socket at 'path', negotiates, runs one command after the
- * other, all of it together within 'timeout_ms' (-1: for ever).  Codes are
- * those of libspawn__stream_connect and of libspawn__qmp_reply_fn, and
+ * Connects to the socket at 'path', or by any name that libspawn__stream_open
+ * takes, negotiates, runs one command after the other, all of it together
+ * within 'timeout_ms' (-1: for ever).  Codes are those of
+ * libspawn__stream_open and of libspawn__qmp_reply_fn, and
  * LIBSPAWN_ERR_TIMEOUT.
  */
 struct libspawn__qmp_session;
@@ -85,6 +86,9 @@ struct libspawn__qmp_session;
 int libspawn__qmp_session_open(const char *path, int timeout_ms,
                                struct libspawn__qmp_session **session_r,
                                struct libspawn_err *err);
+int libspawn__qmp_session_connect(const char *name, int timeout_ms,
+                                  struct libspawn__qmp_session **session_r,
+                                  struct libspawn_err *err);
 void libspawn__qmp_session_close(struct libspawn__qmp_session *session);
 
 static inline void

@@ -16,7 +16,7 @@
 struct libspawn__qmp_session {
     struct libspawn__loop *loop;
     struct libspawn__qmp *qmp;
-    char *path;
+    char *name; /* for sentences */
     int timeout_ms;
     int64_t deadline_ms; /* of everything together */
 
@@ -76,43 +76,35 @@ wait_done(struct libspawn__qmp_session *session, const char *what,
     int rc = 0;
 
     while (!rc && !session->done) {
-        int64_t left_ms = -1;
+        int left_ms = libspawn__clock_left_ms(session->deadline_ms);
 
-        if (session->deadline_ms != LIBSPAWN__NEVER) {
-            left_ms = session->deadline_ms - libspawn__clock_now_ms();
-            if (left_ms <= 0) {
-                return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
-                                      "QEMU's monitor at '%s' did not %s "
-                                      "within %d ms%s",
-                                      session->path, what, session->timeout_ms,
-                                      hint);
-            }
+        if (!left_ms) {
+            return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                                  "QEMU's monitor at '%s' did not %s within "
+                                  "%d ms%s",
+                                  session->name, what, session->timeout_ms,
+                                  hint);
         }
-        rc = libspawn__loop_wait(session->loop, (int)left_ms, err);
+        rc = libspawn__loop_wait(session->loop, left_ms, err);
     }
     if (!rc && session->err.code) {
         rc = libspawn__fail(err, session->err.code,
-                            "QEMU's monitor at '%s': %s", session->path,
+                            "QEMU's monitor at '%s': %s", session->name,
                             session->err.text);
     }
     return rc;
 }
 
 static int
-connect_to_path(struct libspawn__qmp_session *session,
-                struct libspawn_err *err)
+connect_to(struct libspawn__qmp_session *session, const char *name,
+           struct libspawn_err *err)
 {
-    AUTO_FREE char *name = libspawn__str_format("unix:%s", session->path);
     const struct libspawn__qmp_callbacks callbacks = { .ready = on_ready,
                                                        .closed = on_closed,
                                                        .user = session };
     int fd;
-    int rc;
+    int rc = libspawn__stream_open(name, session->timeout_ms, &fd, err);
 
-    if (!name) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = libspawn__stream_connect(name, &fd, err);
     if (rc) {
         return rc;
     }
@@ -125,10 +117,10 @@ connect_to_path(struct libspawn__qmp_session *session,
                      err);
 }
 
-int
-libspawn__qmp_session_open(const char *path, int timeout_ms,
-                           struct libspawn__qmp_session **session_r,
-                           struct libspawn_err *err)
+static int
+open_session(const char *name, const char *shown, int timeout_ms,
+             struct libspawn__qmp_session **session_r,
+             struct libspawn_err *err)
 {
     AUTO_QMP_SESSION struct libspawn__qmp_session *session =
         calloc(1, sizeof *session);
@@ -138,20 +130,37 @@ libspawn__qmp_session_open(const char *path, int timeout_ms,
         return libspawn__fail_nomem(err);
     }
     session->timeout_ms = timeout_ms;
-    session->deadline_ms = timeout_ms < 0
-                               ? LIBSPAWN__NEVER
-                               : libspawn__clock_now_ms() + timeout_ms;
-    rc = libspawn__str_assign(&session->path, path, err);
+    session->deadline_ms = libspawn__clock_deadline(timeout_ms);
+    rc = libspawn__str_assign(&session->name, shown, err);
     if (!rc) {
         rc = libspawn__loop_new(&session->loop, err);
     }
     if (!rc) {
-        rc = connect_to_path(session, err);
+        rc = connect_to(session, name, err);
     }
     if (!rc) {
         *session_r = TAKE_PTR(session);
     }
     return rc;
+}
+
+int
+libspawn__qmp_session_connect(const char *name, int timeout_ms,
+                              struct libspawn__qmp_session **session_r,
+                              struct libspawn_err *err)
+{
+    return open_session(name, name, timeout_ms, session_r, err);
+}
+
+int
+libspawn__qmp_session_open(const char *path, int timeout_ms,
+                           struct libspawn__qmp_session **session_r,
+                           struct libspawn_err *err)
+{
+    AUTO_FREE char *name = libspawn__str_format("unix:%s", path);
+
+    return name ? open_session(name, path, timeout_ms, session_r, err)
+                : libspawn__fail_nomem(err);
 }
 
 void
@@ -161,7 +170,7 @@ libspawn__qmp_session_close(struct libspawn__qmp_session *session)
         libspawn__qmp_free(session->qmp);
         libspawn__loop_free(session->loop);
         libspawn__json_free(session->result);
-        free(session->path);
+        free(session->name);
         free(session);
     }
 }

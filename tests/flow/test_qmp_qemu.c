@@ -197,6 +197,30 @@ TEST_TIMEOUT(qmp_qemu_wrong_arguments__are_invalid, TEST_S)
     assert_contains(err.text, "'filename'");
 }
 
+TEST_TIMEOUT(qmp_qemu_session_over_tcp__negotiates_and_runs_commands, TEST_S)
+{
+    AUTO_QMP_SESSION struct libspawn__qmp_session *session = NULL;
+    AUTO_FREE char *name = NULL;
+    struct libspawn_err err;
+    int listener;
+
+    assert_ok(libspawn__stream_listen_anywhere("ptcp:0", 0, &listener, &err),
+              &err);
+    assert_ok(libspawn__stream_bound_name(listener, &name, &err), &err);
+    {
+        AUTO_QEMU struct qemu qemu = start_qemu(listener);
+
+        assert_ok(libspawn__qmp_session_connect(name, SESSION_MS, &session,
+                                                &err),
+                  &err);
+        assert_status(session, "prelaunch");
+    }
+    assert_code(libspawn__qmp_session_run(session, "query-status", NULL, -1,
+                                          NULL, &err),
+                LIBSPAWN_ERR_GONE);
+    assert_contains(err.text, name);
+}
+
 TEST_TIMEOUT(qmp_qemu_second_client__waits_until_the_first_leaves, TEST_S)
 {
     AUTO_QEMU struct qemu qemu = start_qemu(listen_for_qemu());

@@ -406,6 +406,35 @@ TEST(rpc_over_an_inherited_listener__answers)
     }
 }
 
+/* The reason arrives although the server left without reading the hello. */
+TEST(rpc_one_client_too_many__learns_why)
+{
+    size_t kind;
+    size_t i;
+
+    for (kind = 0; kind < N_KINDS; kind++) {
+        AUTO_STAGE struct stage stage;
+        int peers[LIBSPAWN__RPC_CLIENTS_MAX];
+        struct libspawn_err err;
+        int fd;
+
+        if (!serve(&stage, kind)) {
+            continue;
+        }
+        for (i = 0; i < ARRAY_SIZE(peers); i++) {
+            peers[i] = peer_connect(&stage.scene);
+        }
+        assert_ok(libspawn__stream_open(stage.scene.name, 5000, &fd, &err),
+                  &err);
+        scene_take(&stage.scene, fd, -1);
+        scene_wait_log(&stage.scene, "ended");
+        assert_log(&stage.scene, "ended:limit");
+        for (i = 0; i < ARRAY_SIZE(peers); i++) {
+            close(peers[i]);
+        }
+    }
+}
+
 TEST(rpc_over_a_connected_descriptor__answers)
 {
     AUTO_SCENE struct scene scene;

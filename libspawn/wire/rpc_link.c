@@ -80,17 +80,31 @@ flush(struct libspawn__rpc_link *link)
     }
 }
 
-/* Ends the link from the next dispatch. */
-static int
-fail_later(struct libspawn__rpc_link *link, struct libspawn_err *err)
+void
+libspawn__rpc_link_end(struct libspawn__rpc_link *link,
+                       const struct libspawn_err *err)
 {
-    link->send_errno = EPIPE;
-    libspawn__buf_dispose(&link->output);
-    libspawn__task_post(&link->task);
-    if (err) {
-        *err = link->failure;
+    if (!link->failure.code) {
+        link->failure = *err;
+        link->send_errno = EPIPE;
+        libspawn__buf_dispose(&link->output);
+        libspawn__task_post(&link->task);
     }
-    return link->failure.code;
+}
+
+/* Adds what the socket did not take. */
+static int
+queue(struct libspawn__rpc_link *link, const char *bytes, size_t size,
+      struct libspawn_err *err)
+{
+    if (size > LIBSPAWN__RPC_QUEUE_MAX - link->output.size) {
+        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
+                              "the peer does not read: more than %d bytes "
+                              "wait",
+                              LIBSPAWN__RPC_QUEUE_MAX);
+    }
+    libspawn__buf_append(&link->output, bytes, size);
+    return link->output.failed ? libspawn__fail_nomem(err) : 0;
 }
 
 int
@@ -99,7 +113,9 @@ libspawn__rpc_link_send(struct libspawn__rpc_link *link,
                         struct libspawn_err *err)
 {
     bool was_empty = !link->output.size;
+    struct libspawn_err failure;
     size_t n = 0;
+    int rc;
 
     if (line->failed) {
         return libspawn__fail_nomem(err);
@@ -119,21 +135,16 @@ libspawn__rpc_link_send(struct libspawn__rpc_link *link,
     if (n == line->size) {
         return 0;
     }
-    if (line->size - n > LIBSPAWN__RPC_QUEUE_MAX - link->output.size) {
-        libspawn__fail(&link->failure, LIBSPAWN_ERR_LIMIT,
-                       "the peer does not read: more than %d bytes wait",
-                       LIBSPAWN__RPC_QUEUE_MAX);
-        return fail_later(link, err);
-    }
-    libspawn__buf_append(&link->output, line->data + n, line->size - n);
-    if (link->output.failed) {
-        libspawn__fail_nomem(&link->failure);
-        return fail_later(link, err);
-    }
-    if (was_empty) {
+    rc = queue(link, line->data + n, line->size - n, &failure);
+    if (rc) {
+        libspawn__rpc_link_end(link, &failure);
+        if (err) {
+            *err = failure;
+        }
+    } else if (was_empty) {
         update_events(link);
     }
-    return 0;
+    return rc;
 }
 
 /* ---- Receiving --------------------------------------------------------- */

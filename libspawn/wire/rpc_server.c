@@ -82,10 +82,15 @@ libspawn__rpc_refuse(struct libspawn__rpc_request *request,
                      const struct libspawn_err *err)
 {
     AUTO_BUF struct libspawn__buf line = { 0 };
+    struct libspawn_err failure;
 
     if (is_awaited(request)) {
         libspawn__rpc_put_error(&line, request->id, err);
-        libspawn__rpc_link_send(request->conn->wire, &line, NULL);
+        if (libspawn__rpc_link_send(request->conn->wire, &line, &failure) ==
+            LIBSPAWN_ERR_NO_MEMORY) {
+            /* Better no connection than one that waits for this. */
+            libspawn__rpc_link_end(request->conn->wire, &failure);
+        }
     }
     request_free(request);
 }
@@ -96,26 +101,21 @@ libspawn__rpc_answer(struct libspawn__rpc_request *request,
 {
     AUTO_BUF struct libspawn__buf line = { 0 };
     struct libspawn_err err;
+    int rc = 0;
 
     if (is_awaited(request)) {
         if (result_json) {
             libspawn__rpc_put_result(&line, request->id, result_json);
+        } else {
+            line.failed = true;
         }
-        if (!result_json || line.failed) {
-            libspawn__fail_nomem(&err);
-            libspawn__rpc_refuse(request, &err);
-            return;
-        }
-        if (line.size > LIBSPAWN__RPC_MESSAGE_MAX + 1) {
-            libspawn__fail(&err, LIBSPAWN_ERR_LIMIT,
-                           "the answer is longer than %d bytes",
-                           LIBSPAWN__RPC_MESSAGE_MAX);
-            libspawn__rpc_refuse(request, &err);
-            return;
-        }
-        libspawn__rpc_link_send(request->conn->wire, &line, NULL);
+        rc = libspawn__rpc_link_send(request->conn->wire, &line, &err);
     }
-    request_free(request);
+    if (rc) {
+        libspawn__rpc_refuse(request, &err);
+    } else {
+        request_free(request);
+    }
 }
 
 void

@@ -139,6 +139,28 @@ TEST(rpc_request_as_the_last_word__is_answered)
     assert_hears(peer, RESULT("1", "{}") "EOF");
 }
 
+TEST(rpc_client_that_leaves_without_its_answers__is_heard_to_the_end)
+{
+    AUTO_SCENE struct scene scene;
+    AUTO_FD int peer = -1;
+    int i;
+
+    scene_init(&scene);
+    peer = peer_connect(&scene);
+    for (i = 0; i < 100; i++) {
+        ck_assert_int_gt(send(peer, CALL("1", "echo", "{}"),
+                              sizeof CALL("1", "echo", "{}") - 1, 0),
+                         0);
+    }
+    ck_assert_int_gt(send(peer, NOTIFICATION("quit", "{}"),
+                          sizeof NOTIFICATION("quit", "{}") - 1, 0),
+                     0);
+    libspawn__auto_close(&peer);
+    peer = -1;
+    scene_settle(&scene);
+    ck_assert_ptr_null(scene.server);
+}
+
 TEST(rpc_server_freed_by_a_handler__ends_everybody)
 {
     AUTO_SCENE struct scene scene;

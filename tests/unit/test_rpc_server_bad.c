@@ -200,9 +200,9 @@ TEST(rpc_result_over_the_limit__is_an_error)
     scene_init(&scene);
     peer = peer_connect(&scene);
     peer_says(&scene, peer, CALL("1", "large", "{\"size\":1048576}"));
-    assert_hears(peer, ERROR("1", "-32007",
-                             "the answer is longer than 1048576 bytes",
-                             "\"code\":\"limit\""));
+    assert_hears(peer,
+                 ERROR("1", "-32007", "a message is longer than 1048576 bytes",
+                       "\"code\":\"limit\""));
 }
 
 /* Covers S14. */

@@ -55,8 +55,8 @@ xl__creation_take_signal(struct xl__creation *creation)
 }
 
 int
-xl__creation_wait(struct xl__creation *creation,
-                  void (*interrupt)(void *user), void *user)
+xl__creation_wait(struct xl__creation *creation, void (*interrupt)(void *user),
+                  void *user)
 {
     struct xl *xl = creation->xl;
     bool has_progress = !xl->is_quiet && isatty(STDERR_FILENO);
@@ -114,7 +114,8 @@ start_viewer(const struct xl__creation *creation)
     char xl[] = "xl";
     char state_dir[] = "--state-dir";
     char vncviewer[] = "vncviewer";
-    char *given = creation->xl->state_dir ? strdup(creation->xl->state_dir) : NULL;
+    char *given = creation->xl->state_dir ? strdup(creation->xl->state_dir)
+                                          : NULL;
     char *with_dir[] = { xl, state_dir, given, vncviewer, domid, NULL };
     char *without[] = { xl, vncviewer, domid, NULL };
     pid_t pid;
@@ -135,7 +136,8 @@ follow(struct xl__creation *creation)
     if (creation->has_viewer) {
         start_viewer(creation);
     }
-    if (creation->console_fd >= 0 && xl__terminal_attach(creation->console_fd, &err)) {
+    if (creation->console_fd >= 0 &&
+        xl__terminal_attach(creation->console_fd, &err)) {
         return xl__fail(creation->xl, &err);
     }
     return XL__EXIT_OK;
@@ -158,7 +160,8 @@ print_config(struct xl__creation *creation)
 }
 
 static int
-load_config(struct xl__creation *creation, char *overrides[], size_t n_overrides)
+load_config(struct xl__creation *creation, char *overrides[],
+            size_t n_overrides)
 {
     AUTO_STRV struct libspawn__strv warnings = { 0 };
     struct libspawn_err err = { 0 };
@@ -176,7 +179,8 @@ load_config(struct xl__creation *creation, char *overrides[], size_t n_overrides
         return xl__creation_fail_with(creation, &err);
     }
     if (creation->timeout_s) {
-        creation->config.start_timeout_ms = (uint32_t)(creation->timeout_s * 1000);
+        creation->config.start_timeout_ms =
+            (uint32_t)(creation->timeout_s * 1000);
     }
     return XL__EXIT_OK;
 }
@@ -278,7 +282,8 @@ parse(struct xl__creation *creation, int argc, char *argv[])
             return status;
         }
     }
-    if (!creation->config_path && optind < argc && !strchr(argv[optind], '=')) {
+    if (!creation->config_path && optind < argc &&
+        !strchr(argv[optind], '=')) {
         creation->config_path = argv[optind++];
     }
     if (!creation->config_path) {
@@ -290,12 +295,15 @@ parse(struct xl__creation *creation, int argc, char *argv[])
 int
 xl__create_run(struct xl *xl, int argc, char *argv[])
 {
-    struct xl__creation creation = { .xl = xl, .signal_fd = -1, .console_fd = -1 };
+    struct xl__creation creation = { .xl = xl,
+                                     .signal_fd = -1,
+                                     .console_fd = -1 };
     int status;
 
     libspawn_guest_config_init(&creation.config);
     status = parse(&creation, argc, argv);
-    if (!status && creation.config.name && (creation.is_dry || creation.is_debug)) {
+    if (!status && creation.config.name &&
+        (creation.is_dry || creation.is_debug)) {
         status = print_config(&creation);
     }
     if (!status && creation.config.name && !creation.is_dry) {

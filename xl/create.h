@@ -22,8 +22,8 @@ struct xl__creation {
     bool is_dry;
     bool is_debug;
     bool is_unsupervised;
-    bool is_foreground; /* stays until the supervisor ends */
-    uint64_t timeout_s; /* 0: as configured */
+    bool is_foreground;         /* stays until the supervisor ends */
+    uint64_t timeout_s;         /* 0: as configured */
     uint64_t startup_timeout_s; /* for all of it; 0: by the other */
 
     struct libspawn_guest_config config;

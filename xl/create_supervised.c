@@ -42,7 +42,8 @@ fail(struct xl__creation *creation,
     if (verdict->text &&
         !libspawn__json_parse(verdict->text, strlen(verdict->text),
                               LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL)) {
-        message = libspawn__json_string(libspawn__json_member(said, "message"));
+        message =
+            libspawn__json_string(libspawn__json_member(said, "message"));
         if (message && libspawn__json_integer(
                            libspawn__json_member(said, "code"), &code)) {
             libspawn__fail(&failure.err, (int)code, "%s", message);
@@ -148,10 +149,10 @@ static int
 give_order(const struct xl__creation *creation,
            struct libspawn__starter *starter, struct libspawn_err *err)
 {
-    AUTO_FREE char *order = libspawn__str_format(
-        "{\"paused\":%s,\"console\":%s}",
-        creation->is_paused ? "true" : "false",
-        creation->has_console ? "true" : "false");
+    AUTO_FREE char *order =
+        libspawn__str_format("{\"paused\":%s,\"console\":%s}",
+                             creation->is_paused ? "true" : "false",
+                             creation->has_console ? "true" : "false");
     AUTO_FD int fd = -1;
     int rc = order ? write_config(creation, &fd, err)
                    : libspawn__fail_nomem(err);

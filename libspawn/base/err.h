@@ -29,8 +29,8 @@ int libspawn__fail(struct libspawn_err *err, int code, const char *format, ...)
 int libspawn__fail_errno(struct libspawn_err *err, int sys_errno,
                          const char *format, ...) LIBSPAWN__PRINTF(3, 4);
 
-/* As strerror(3) of glibc says it, whichever C library this is built with: the
- * sentences of the watcher and of the library are read, and searched, alike. */
+/* As strerror(3) of glibc says it, whichever C library this is built with:
+ * sentences of watcher and library are read, and searched, alike. */
 const char *libspawn__errno_text(int sys_errno);
 
 /* Out of memory, the one error whose sentence never changes. */

@@ -27,7 +27,9 @@ enum packet_type {
 };
 
 /* What it may take to undo a start, before it is killed. */
-enum { LEAVE_MS = 15000 };
+enum {
+    LEAVE_MS = 15000
+};
 
 /* -errno or 0.  The buffer of the socket takes a few packets; a peer that
  * reads none for that long hangs, which its deadline tells. */
@@ -35,8 +37,8 @@ static int
 send_packet(int fd, enum packet_type type, const char *text, int passed_fd)
 {
     char type_byte = (char)type;
-    AUTO_FREE char *packet = libspawn__str_format("%c%s", type_byte,
-                                                  text ? text : "");
+    AUTO_FREE char *packet =
+        libspawn__str_format("%c%s", type_byte, text ? text : "");
     ssize_t n;
 
     if (!packet) {
@@ -55,7 +57,9 @@ send_packet(int fd, enum packet_type type, const char *text, int passed_fd)
 static int
 receive_packet(int fd, char **text_r, int *fd_r)
 {
-    enum { SIZE = LIBSPAWN__DAEMON_TEXT_MAX + 1 };
+    enum {
+        SIZE = LIBSPAWN__DAEMON_TEXT_MAX + 1
+    };
     AUTO_FREE char *packet = malloc(SIZE + 1);
     size_t n_fds = 1;
     ssize_t n;
@@ -339,12 +343,10 @@ int
 libspawn__daemon_tell(struct libspawn__starter *starter, const char *text,
                       int fd, struct libspawn_err *err)
 {
-    int r = starter->fd < 0
-                ? -EPIPE
-                : send_packet(starter->fd, PACKET_TEXT, text, fd);
+    int r = starter->fd < 0 ? -EPIPE
+                            : send_packet(starter->fd, PACKET_TEXT, text, fd);
 
-    return r ? libspawn__fail_errno(err, -r, "telling the %s",
-                                    starter->label)
+    return r ? libspawn__fail_errno(err, -r, "telling the %s", starter->label)
              : 0;
 }
 

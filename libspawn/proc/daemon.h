@@ -35,7 +35,7 @@
 #include "loop/loop.h"
 
 enum {
-    LIBSPAWN__DAEMON_FD = 3,             /* the daemon's end of the channel */
+    LIBSPAWN__DAEMON_FD = 3,              /* the daemon's end of the channel */
     LIBSPAWN__DAEMON_TEXT_MAX = 64 * 1024 /* of one message */
 };
 
@@ -52,7 +52,7 @@ struct libspawn__starter;
 
 struct libspawn__daemon_verdict {
     bool is_ready;
-    pid_t pid; /* of the daemon */
+    pid_t pid;        /* of the daemon */
     const char *text; /* that came with it; NULL: none */
     /* What the starter should exit with: 0 when ready, else the daemon's own
      * status, 128 and the signal that killed it, or 124 for the deadline; 1
@@ -101,7 +101,7 @@ void libspawn__starter_free(struct libspawn__starter *starter);
 /* ---- The daemon -------------------------------------------------------- */
 
 struct libspawn__daemon {
-    int fd; /* -1: nobody waits for us, or not any more */
+    int fd;       /* -1: nobody waits for us, or not any more */
     bool is_left; /* whoever does asked us to leave, or is gone */
     struct libspawn__io io;
     /* A message, with a descriptor that is the callee's, or -1; NULL: undo

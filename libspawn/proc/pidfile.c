@@ -12,7 +12,9 @@
 #include "proc/lock.h"
 
 /* Each try ends by our having it, or by another's having done a step. */
-enum { TRIES = 100 };
+enum {
+    TRIES = 100
+};
 
 /* F_GETLK tells of who holds a lock by descriptor (F_OFD_SETLK) only that
  * there is one, so the number comes from the content. */
@@ -81,9 +83,9 @@ remove_stale(const char *path, pid_t *owner_r, struct libspawn_err *err)
     int rc;
 
     if (fd < 0) {
-        return errno == ENOENT ? 0
-                               : libspawn__fail_errno(err, errno,
-                                                      "opening '%s'", path);
+        return errno == ENOENT
+                   ? 0
+                   : libspawn__fail_errno(err, errno, "opening '%s'", path);
     }
     rc = libspawn__lock_try_fd(fd, err);
     if (rc == LIBSPAWN_ERR_BUSY) {

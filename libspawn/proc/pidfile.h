@@ -19,7 +19,10 @@ struct libspawn__pidfile {
     int fd;
 };
 
-#define LIBSPAWN__PIDFILE_INIT { .fd = -1 }
+#define LIBSPAWN__PIDFILE_INIT                                                \
+    {                                                                         \
+        .fd = -1                                                              \
+    }
 
 /* LIBSPAWN_ERR_BUSY, with the pid in the sentence, when another process has
  * it; *owner_r (may be NULL) becomes that pid, 0 when it is not known. */

@@ -33,8 +33,8 @@ bool
 libspawn__admission_hear(struct libspawn__admission *admission,
                          enum libspawn__message_class class, int64_t now)
 {
-    bool is_old =
-        now - admission->connected_at >= admission->times.admit_after;
+    bool is_old = now - admission->connected_at >=
+                  admission->times.admit_after;
 
     if (!admission->is_connected || admission->is_admitted ||
         class == LIBSPAWN__MESSAGE_HANDSHAKE ||

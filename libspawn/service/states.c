@@ -7,10 +7,14 @@
 #define ON(NAME) LIBSPAWN__ON_##NAME
 
 static const char *const state_names[] = {
-    [S(DOWN)] = "down",           [S(STARTING)] = "starting",
-    [S(CONNECTED)] = "connected", [S(ADMITTED)] = "admitted",
-    [S(HOLDING)] = "holding",     [S(BACKOFF)] = "backoff",
-    [S(FAILED)] = "failed",       [S(STOPPING)] = "stopping",
+    [S(DOWN)] = "down",
+    [S(STARTING)] = "starting",
+    [S(CONNECTED)] = "connected",
+    [S(ADMITTED)] = "admitted",
+    [S(HOLDING)] = "holding",
+    [S(BACKOFF)] = "backoff",
+    [S(FAILED)] = "failed",
+    [S(STOPPING)] = "stopping",
     [S(TERMINATED)] = "terminated",
 };
 
@@ -106,10 +110,9 @@ libspawn__states_picture(void)
 
     libspawn__buf_puts(&buf, "stateDiagram-v2\n    [*] --> down\n");
     for (i = 0; i < ARRAY_SIZE(transitions); i++) {
-        libspawn__buf_printf(&buf, "    %s --> %s: %s\n",
-                             state_names[transitions[i].from],
-                             state_names[transitions[i].to],
-                             event_names[transitions[i].event]);
+        libspawn__buf_printf(
+            &buf, "    %s --> %s: %s\n", state_names[transitions[i].from],
+            state_names[transitions[i].to], event_names[transitions[i].event]);
     }
     libspawn__buf_puts(&buf, "    terminated --> [*]\n");
     return libspawn__buf_take(&buf);

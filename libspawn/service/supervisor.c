@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/events.h"
 #include "guest/names.h"
 #include "guest/supervised.h"
 #include "proc/ctx.h"
@@ -144,6 +145,25 @@ libspawn__supervisor_adopt(struct libspawn__supervisor *s, uint32_t domid,
     return rc;
 }
 
+/* ---- Events for others ------------------------------------------------- */
+
+void
+libspawn__supervisor_note(struct libspawn__supervisor *s,
+                          enum libspawn_guest_event_kind kind,
+                          const char *reason, const char *text)
+{
+    const struct libspawn__event event = {
+        .guest = s->config->name,
+        .domid = s->domid,
+        .uuid = s->uuid[0] ? s->uuid : NULL,
+        .kind = kind,
+        .reason = reason,
+        .text = text,
+    };
+
+    libspawn__event_append(s->host, &event, NULL);
+}
+
 /* ---- What is done in each state ---------------------------------------- */
 
 static void
@@ -195,12 +215,24 @@ enter_admitted(struct libspawn__supervisor *s)
         s->was_admitted = true;
         s->callbacks.admitted(s->callbacks.user, s->domid);
     }
+    libspawn__supervisor_note(s,
+                              s->is_holding ? LIBSPAWN_GUEST_EVENT_RELEASED
+                                            : LIBSPAWN_GUEST_EVENT_ADMITTED,
+                              NULL, NULL);
+    s->is_holding = false;
 }
 
 static void
 enter_backoff(struct libspawn__supervisor *s)
 {
     set_timer(s, s->pause);
+}
+
+static void
+enter_failed(struct libspawn__supervisor *s)
+{
+    libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_PRESERVED, NULL,
+                              s->end_text);
 }
 
 static void
@@ -232,6 +264,7 @@ static void (*const entries[LIBSPAWN__N_STATES])(
     [LIBSPAWN__STATE_ADMITTED] = enter_admitted,
     [LIBSPAWN__STATE_HOLDING] = libspawn__supervisor_decide,
     [LIBSPAWN__STATE_BACKOFF] = enter_backoff,
+    [LIBSPAWN__STATE_FAILED] = enter_failed,
     [LIBSPAWN__STATE_STOPPING] = enter_stopping,
     [LIBSPAWN__STATE_TERMINATED] = enter_terminated,
 };

@@ -52,27 +52,29 @@ struct libspawn__supervisor {
     struct libspawn__list settling; /* who waits for what follows an end */
 
     enum libspawn__state state;
-    int64_t state_since; /* ms, monotonic */
-    struct libspawn__task task; /* what is to be done in this state */
+    int64_t state_since;          /* ms, monotonic */
+    struct libspawn__task task;   /* what is to be done in this state */
     struct libspawn__timer timer; /* what this state waits for */
 
     uint32_t domid;
     char uuid[37];
-    bool is_paused; /* as it was asked for */
-    bool was_admitted; /* once */
-    bool is_again; /* a start under way is not the first */
+    bool is_paused;                 /* as it was asked for */
+    bool is_holding;   /* it was told that nothing is tried for now */
+    bool was_admitted;              /* once */
+    bool is_again;                  /* a start under way is not the first */
     struct libspawn_create *create; /* NULL: none under way */
-    bool is_aborted; /* it is being undone */
+    bool is_aborted;                /* it is being undone */
 
     struct libspawn__dm *dm; /* NULL: none */
     bool is_dm_ended;
-    struct libspawn__timer settle_timer; /* its last words may still come */
+    struct libspawn__timer settle_timer;  /* its last words may still come */
     struct libspawn__store_watch release; /* what the hypervisor tells */
     struct libspawn__admission admission;
     enum libspawn__guest_end end;
-    char *end_text; /* the same as a sentence; NULL: none yet */
+    const char *end_word; /* exited, killed, unknown; NULL: none yet */
+    char *end_text;       /* how, as a sentence; NULL: none yet */
 
-    int64_t pause; /* ms until the next try */
+    int64_t pause;           /* ms until the next try */
     unsigned int n_restarts; /* since it was healthy for long */
     int64_t last_restart;
 };
@@ -108,6 +110,11 @@ void libspawn__supervisor_free(struct libspawn__supervisor *supervisor);
  * from the loop. */
 void libspawn__supervisor_move(struct libspawn__supervisor *supervisor,
                                enum libspawn__state_event event);
+
+/* Tells those who follow the host's events. */
+void libspawn__supervisor_note(struct libspawn__supervisor *supervisor,
+                               enum libspawn_guest_event_kind kind,
+                               const char *reason, const char *text);
 
 /* supervisor_model.c */
 void libspawn__supervisor_take_dm(struct libspawn__supervisor *supervisor,

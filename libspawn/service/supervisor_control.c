@@ -114,8 +114,7 @@ void
 libspawn__supervisor_drop_settling(struct libspawn__supervisor *s)
 {
     while (!libspawn__list_is_empty(&s->settling)) {
-        answer_settling(
-            CONTAINER_OF(s->settling.next, struct settling, link));
+        answer_settling(CONTAINER_OF(s->settling.next, struct settling, link));
     }
 }
 

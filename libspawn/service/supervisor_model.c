@@ -15,7 +15,9 @@
 
 /* The monitor of a process that has ended hangs up at once, unless another
  * process holds it. */
-enum { SETTLE_MS = 1000 };
+enum {
+    SETTLE_MS = 1000
+};
 
 /* ---- Admission --------------------------------------------------------- */
 
@@ -138,10 +140,14 @@ on_told(void *user, const char *name, const struct libspawn__json *data)
 static void
 describe_end(struct libspawn__supervisor *s)
 {
-    AUTO_FREE char *sentence = libspawn_report_sentence(
-        libspawn_child_report(libspawn__dm_child(s->dm)));
+    const struct libspawn_report *report =
+        libspawn_child_report(libspawn__dm_child(s->dm));
+    AUTO_FREE char *sentence = libspawn_report_sentence(report);
 
     libspawn__str_assign(&s->end_text, sentence, NULL);
+    s->end_word = report->end == LIBSPAWN_END_EXITED     ? "exited"
+                  : report->end == LIBSPAWN_END_SIGNALED ? "killed"
+                                                         : "unknown";
     if (s->end == LIBSPAWN__END_NONE) {
         s->end = LIBSPAWN__END_MODEL;
     }

@@ -7,8 +7,9 @@
 
 enum {
     RESTART_PAUSE_MAX_MS = 30000,
-    HEALTHY_MS = 600000, /* lived for that long, it starts with a clean slate */
-    RESTARTS_MAX = 10    /* without that */
+    HEALTHY_MS =
+        600000,       /* lived for that long, it starts with a clean slate */
+    RESTARTS_MAX = 10 /* without that */
 };
 
 static enum libspawn_action
@@ -66,13 +67,36 @@ restart(struct libspawn__supervisor *s)
     if (s->n_restarts > RESTARTS_MAX) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
     } else {
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_RESTARTING, NULL,
+                                  NULL);
         libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
+    }
+}
+
+/* What is told of it.  How a device model ended is in the sentence. */
+static void
+note_end(struct libspawn__supervisor *s)
+{
+    static const char *const reasons[] = {
+        [LIBSPAWN__END_POWEROFF] = "poweroff",
+        [LIBSPAWN__END_REBOOT] = "reboot",
+        [LIBSPAWN__END_CRASH] = "crash",
+        [LIBSPAWN__END_WATCHDOG] = "watchdog",
+    };
+
+    if (s->end == LIBSPAWN__END_MODEL) {
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_DM_DIED, s->end_word,
+                                  s->end_text);
+    } else {
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_SHUTDOWN,
+                                  reasons[s->end], NULL);
     }
 }
 
 static void
 follow_end(struct libspawn__supervisor *s)
 {
+    note_end(s);
     switch (configured_action(s)) {
     case LIBSPAWN_ACTION_DESTROY:
     case LIBSPAWN_ACTION_COREDUMP_DESTROY:
@@ -91,6 +115,19 @@ follow_end(struct libspawn__supervisor *s)
     }
 }
 
+/* Once, until it is admitted again. */
+static void
+hold(struct libspawn__supervisor *s)
+{
+    if (!s->is_holding) {
+        s->is_holding = true;
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_HOLDING,
+                                  "monitor-lost",
+                                  "its device model lives, but does not serve "
+                                  "its monitor");
+    }
+}
+
 void
 libspawn__supervisor_decide(struct libspawn__supervisor *s)
 {
@@ -101,6 +138,7 @@ libspawn__supervisor_decide(struct libspawn__supervisor *s)
 
     if (s->dm && !s->is_dm_ended && !is_off) {
         s->pause = pause; /* it lives, and may serve us again */
+        hold(s);
         libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
     } else {
         follow_end(s);

@@ -448,8 +448,8 @@ supervise(struct run *run, struct libspawn_err *err)
         rc = catch_signals(run, err);
     }
     if (!rc) {
-        rc = libspawn__daemon_enter(&run->daemon, run->ctx->loop, on_told,
-                                    err);
+        rc =
+            libspawn__daemon_enter(&run->daemon, run->ctx->loop, on_told, err);
     }
     run->has_starter = run->daemon.fd >= 0;
     if (!rc && run->is_adopting) {

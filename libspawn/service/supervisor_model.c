@@ -4,6 +4,7 @@
  * why it ended.
  */
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -13,10 +14,10 @@
 #include "service/supervisor.h"
 #include "store/paths.h"
 
-/* The monitor of a process that has ended hangs up at once, unless another
- * process holds it. */
 enum {
-    SETTLE_MS = 1000
+    LAST_WORDS_MS = 1000, /* its monitor hangs up at once, unless another
+                             process holds it */
+    ENDING_MS = 100       /* between the end of its monitor and its own */
 };
 
 /* ---- Admission --------------------------------------------------------- */
@@ -137,17 +138,24 @@ on_told(void *user, const char *name, const struct libspawn__json *data)
 
 /* ---- Its end ----------------------------------------------------------- */
 
+/* As lists and the log say it. */
 static void
 describe_end(struct libspawn__supervisor *s)
 {
     const struct libspawn_report *report =
         libspawn_child_report(libspawn__dm_child(s->dm));
-    AUTO_FREE char *sentence = libspawn_report_sentence(report);
+    bool is_signaled = report->end == LIBSPAWN_END_SIGNALED;
+    bool is_exited = report->end == LIBSPAWN_END_EXITED;
+    char text[LIBSPAWN__STATUS_TEXT_SIZE];
 
-    libspawn__str_assign(&s->end_text, sentence, NULL);
-    s->end_word = report->end == LIBSPAWN_END_EXITED     ? "exited"
-                  : report->end == LIBSPAWN_END_SIGNALED ? "killed"
-                                                         : "unknown";
+    libspawn__status_describe(is_signaled || is_exited,
+                              is_exited ? W_EXITCODE(report->exit_code, 0)
+                                        : report->signal |
+                                              (report->core_dumped ? WCOREFLAG
+                                                                   : 0),
+                              text);
+    libspawn__str_assign(&s->end_text, text, NULL);
+    s->end_word = is_exited ? "exited" : is_signaled ? "killed" : "unknown";
     if (s->end == LIBSPAWN__END_NONE) {
         s->end = LIBSPAWN__END_MODEL;
     }
@@ -161,10 +169,23 @@ die(struct libspawn__supervisor *s)
     libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
 }
 
+static void
+settle(struct libspawn__supervisor *s, int64_t ms)
+{
+    libspawn__timer_set(&s->settle_timer, libspawn__clock_now_ms() + ms);
+}
+
 void
 libspawn__supervisor_on_settled(struct libspawn__timer *timer)
 {
-    die(CONTAINER_OF(timer, struct libspawn__supervisor, settle_timer));
+    struct libspawn__supervisor *s =
+        CONTAINER_OF(timer, struct libspawn__supervisor, settle_timer);
+
+    if (s->is_dm_ended) {
+        die(s);
+    } else {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_LOST);
+    }
 }
 
 static void
@@ -174,13 +195,14 @@ on_ended(void *user)
 
     s->is_dm_ended = true;
     if (libspawn__dm_qmp(s->dm)) {
-        libspawn__timer_set(&s->settle_timer,
-                            libspawn__clock_now_ms() + SETTLE_MS);
+        settle(s, LAST_WORDS_MS);
     } else {
         die(s);
     }
 }
 
+/* Mostly because the device model is ending, of which its watcher tells
+ * next. */
 static void
 on_lost(void *user, const struct libspawn_err *err)
 {
@@ -190,7 +212,7 @@ on_lost(void *user, const struct libspawn_err *err)
     if (s->is_dm_ended) {
         die(s);
     } else {
-        libspawn__supervisor_move(s, LIBSPAWN__ON_LOST);
+        settle(s, ENDING_MS);
     }
 }
 

@@ -18,18 +18,29 @@ enum { LINE_SIZE = 256 };
 
 /* ---- Writing ----------------------------------------------------------- */
 
+/* Looked up once per thread, and again in a fork; NULL when it cannot be. */
+static const struct libspawn__identity *
+get_self(void)
+{
+    static _Thread_local struct libspawn__identity self;
+
+    return self.pid == getpid() || !libspawn__identity_self(&self, NULL)
+               ? &self
+               : NULL;
+}
+
 void
 libspawn__lock_owner_write(int fd)
 {
-    struct libspawn__identity self;
+    const struct libspawn__identity *self = get_self();
     char line[LINE_SIZE];
     int len;
 
-    if (libspawn__identity_self(&self, NULL)) {
+    if (!self) {
         return;
     }
     len = snprintf(line, sizeof line, "%d %" PRIu64 " %s %lld %.*s\n",
-                   (int)self.pid, self.start_time, self.boot_id,
+                   (int)self->pid, self->start_time, self->boot_id,
                    (long long)libspawn__clock_realtime_ms() / 1000,
                    LIBSPAWN__LOCK_PROGRAM_SIZE - 1,
                    program_invocation_short_name);

@@ -2,8 +2,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
 
 struct libspawn__lock_request
 lock_request(const char *path)
@@ -81,6 +86,36 @@ lock_kill_holder(struct lock_holder *holder)
 {
     kill(holder->pid, SIGKILL);
     lock_let_go(holder);
+}
+
+struct call {
+    pid_t pid;
+    int command;
+};
+
+/* By proc(5), "syscall": number and arguments. */
+static bool
+is_in_call(void *user)
+{
+    const struct call *call = user;
+    AUTO_FREE char *path =
+        libspawn__str_format("/proc/%d/syscall", (int)call->pid);
+    AUTO_FREE char *text = NULL;
+    unsigned long command;
+    unsigned long fd;
+    long number;
+
+    return !libspawn__file_read(path, 4096, &text, NULL, NULL) &&
+           sscanf(text, "%ld %lx %lx", &number, &fd, &command) == 3 &&
+           number == SYS_fcntl && command == (unsigned long)call->command;
+}
+
+bool
+lock_await_call(pid_t pid, int command)
+{
+    struct call call = { pid, command };
+
+    return harness_wait_until(is_in_call, &call, 5000);
 }
 
 bool

@@ -29,6 +29,9 @@ struct lock_holder lock_hold_classic(const char *path);
 void lock_let_go(struct lock_holder *holder);
 void lock_kill_holder(struct lock_holder *holder);
 
+/* Waits until a process is inside fcntl(2) with this command. */
+bool lock_await_call(pid_t pid, int command);
+
 /* Whether another process gets the lock now. */
 bool lock_is_free(const char *path);
 

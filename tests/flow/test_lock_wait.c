@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,22 +141,6 @@ find_waiter(pid_t holder)
     return pids[0] == holder ? pids[1] : pids[0];
 }
 
-/* By proc(5), "syscall": number and arguments. */
-static bool
-is_waiting_in_kernel(void *user)
-{
-    const pid_t *pid = user;
-    AUTO_FREE char *path = libspawn__str_format("/proc/%d/syscall", (int)*pid);
-    AUTO_FREE char *text = NULL;
-    long number;
-    unsigned long fd;
-    unsigned long command;
-
-    return !libspawn__file_read(path, 4096, &text, NULL, NULL) &&
-           sscanf(text, "%ld %lx %lx", &number, &fd, &command) == 3 &&
-           number == SYS_fcntl && command == F_OFD_SETLKW;
-}
-
 /* Covers L8. */
 TEST(wait__is_one_call_into_the_kernel)
 {
@@ -168,7 +151,7 @@ TEST(wait__is_one_call_into_the_kernel)
     begin(&scene);
     start(&scene, -1);
     waiter = find_waiter(holder.pid);
-    ck_assert(harness_wait_until(is_waiting_in_kernel, &waiter, WAIT_MS));
+    ck_assert(lock_await_call(waiter, F_OFD_SETLKW));
     lock_let_go(&holder);
     await(&scene);
     end(&scene);

@@ -199,11 +199,15 @@ on_waiting(void *user, int64_t waited_ms, const char *sentence)
         { .fd = run->signal_fd, .events = POLLIN },
     };
 
+    /* First, since an order may follow at once upon the words, and on the loop
+     * it is heard better than here. */
+    bool has_something = poll(fds, ARRAY_SIZE(fds), 0) > 0;
+
     (void)waited_ms;
     if (sentence) {
         say(run, "waiting", sentence);
     }
-    return poll(fds, ARRAY_SIZE(fds), 0) > 0;
+    return has_something;
 }
 
 static int

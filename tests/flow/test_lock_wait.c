@@ -499,6 +499,8 @@ TEST(two_creations_that_wait__both_go_on_when_the_lock_is_free)
     libspawn_host_close(hosts[0]);
     libspawn_host_close(hosts[1]);
     end(&scene);
+    /* Watchers of the starts that failed may take a moment. */
+    ck_assert(harness_wait_children(WAIT_MS));
 }
 
 /* ---- Many -------------------------------------------------------------- */

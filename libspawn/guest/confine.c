@@ -137,13 +137,16 @@ on_probed(void *user, const struct libspawn__dm_support *support,
     struct libspawn_create *create = user;
     AUTO_FREE char *program = TAKE_PTR(create->probed_program);
     struct libspawn_err err = { 0 };
-    int rc;
+    int rc = 0;
 
+    end_probe(create);
     if (warning) {
         warn(create, warning);
     }
-    end_probe(create);
-    rc = create->run_probed(create, program, support, &err);
+    /* Whoever is warned may abort, which is taken note of behind this step. */
+    if (!create->err.code) {
+        rc = create->run_probed(create, program, support, &err);
+    }
     libspawn__create_step_done(create, rc ? &err : NULL);
 }
 

@@ -236,23 +236,23 @@ TEST(event_file_full_again__keeps_one_older_one)
 /* The lock may be held by somebody who was stopped: nobody waits for it. */
 TEST(event_file_full_while_locked__grows_on)
 {
+    static const struct libspawn__lock_request request = {
+        .path = "locks/events", .name = "the lock"
+    };
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
     size_t n = fill_file("events", LIBSPAWN__EVENT_FILE_MAX);
-    AUTO_FD int lock = -1;
     struct libspawn_err err;
 
     ck_assert_int_eq(mkdir("locks", 0700), 0);
     if (!fork()) {
-        int fd;
-
-        _exit(libspawn__lock_take("locks/events", &fd, NULL) ||
-              raise(SIGSTOP));
+        _exit(libspawn__lock_try(&request, &lock, NULL) || raise(SIGSTOP));
     }
     ck_assert_int_gt(waitpid(-1, NULL, WUNTRACED), 0);
     put_text("x");
     ck_assert_int_lt(access("events.1", F_OK), 0);
     assert_lines(".", n + 1, 0);
     harness_end_children();
-    assert_ok(libspawn__lock_try("locks/events", &lock, &err), &err);
+    assert_ok(libspawn__lock_try(&request, &lock, &err), &err);
 }
 
 TEST(event_file_is_something_else__is_an_error_at_once)

@@ -160,8 +160,8 @@ make_line(const struct libspawn__event *event, struct libspawn__buf *line,
 
 /* ---- The file ---------------------------------------------------------- */
 
-/* In a full generation's place comes no other one while somebody else is at
- * it, nor when it cannot be renamed: the file grows on meanwhile. */
+/* While somebody else is at it, or when the file cannot be renamed, it grows
+ * on. */
 static void
 rotate(const struct libspawn_host *host, const char *path,
        const struct stat *seen)
@@ -356,4 +356,14 @@ libspawn__event_note(struct libspawn_host *host,
     };
 
     libspawn__event_append(host, &event, NULL);
+}
+
+void
+libspawn__event_note_found_off(struct libspawn_host *host,
+                               const struct libspawn__event_subject *subject)
+{
+    libspawn__event_note(host, subject, LIBSPAWN_GUEST_EVENT_SHUTDOWN,
+                         "poweroff", "was found powered off");
+    libspawn__event_note(host, subject, LIBSPAWN_GUEST_EVENT_DESTROYED, NULL,
+                         NULL);
 }

@@ -148,6 +148,31 @@ TEST_TIMEOUT(creation_whose_xl_was_killed__is_told_by_the_next, XL_TEST_S)
     xl_assert_nothing_left();
 }
 
+/* Nobody was there to see it. */
+TEST_TIMEOUT(guest_that_was_found_off__is_told_so_once, XL_TEST_S)
+{
+    static const char *const words[] = {
+        "shutdown", "was found powered off", XL_GUEST "(1)", "destroyed", NULL,
+    };
+    AUTO_OUTPUT struct harness_output create = { 0 };
+    AUTO_OUTPUT struct harness_output off = { 0 };
+    AUTO_OUTPUT struct harness_output first = { 0 };
+    AUTO_OUTPUT struct harness_output second = { 0 };
+
+    xl_begin();
+    xl_write_model_config("'--stderr=x'");
+    create = xl_run("create", "-e", XL_CONFIG);
+    xl_assert_ok(&create);
+    off = xl_run("shutdown", "-w", XL_GUEST);
+    xl_assert_ok(&off);
+    first = xl_run("events");
+    xl_assert_ok(&first);
+    assert_in_order(first.out, words);
+    second = xl_run("events");
+    ck_assert_str_eq(second.out, first.out);
+    xl_assert_nothing_left();
+}
+
 TEST_TIMEOUT(operation_that_fails__is_no_event, XL_TEST_S)
 {
     AUTO_OUTPUT struct harness_output destroy = { 0 };
@@ -212,8 +237,8 @@ TEST_TIMEOUT(event_text_with_escapes__does_nothing_to_a_terminal, XL_TEST_S)
     append("g\nx", 1, "\x1b[2J\r\nnext");
     output = xl_run("events");
     xl_assert_ok(&output);
-    assert_contains(output.out, " g x(1) ");
-    assert_contains(output.out, " ?[2J? next\n");
+    assert_contains(output.out, " g?x(1) ");
+    assert_contains(output.out, " ?[2J??next\n");
 }
 
 TEST_TIMEOUT(lines_that_make_no_sense__are_a_warning, XL_TEST_S)

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "dm/end.h"
 #include "guest/confine.h"
+#include "guest/events.h"
 #include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/libxl_json.h"
@@ -159,10 +160,15 @@ remove_powered_off(struct libspawn_host *host, uint32_t domid,
                    struct libspawn_err *err)
 {
     AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    AUTO_EVENT_SUBJECT struct libspawn__event_subject subject = { 0 };
     int rc = libspawn__host_try_guest(host, domid, &lock, err);
 
     if (!rc && has_powered_off(host, domid)) {
+        libspawn__event_subject_read(host, domid, &subject);
         rc = destroy(host, domid, err);
+        if (!rc) {
+            libspawn__event_note_found_off(host, &subject);
+        }
     }
     libspawn__host_unlock(host, &lock);
     return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;

@@ -11,6 +11,7 @@
 #include "base/pidref.h"
 #include "dm/dm.h"
 #include "guest/create.h"
+#include "guest/events.h"
 #include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/supervised.h"
@@ -313,10 +314,16 @@ remove_done(struct libspawn_host *host, const xc_domaininfo_t *domain,
             struct libspawn_err *err)
 {
     AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    AUTO_EVENT_SUBJECT struct libspawn__event_subject subject = { 0 };
     int rc = libspawn__host_try_guest(host, domain->domain, &lock, err);
 
     if (!rc) {
+        libspawn__event_subject_read(host, domain->domain, &subject);
         rc = destroy(host, domain->domain, err);
+    }
+    /* Without a name somebody else has removed it. */
+    if (!rc && subject.name) {
+        libspawn__event_note_found_off(host, &subject);
     }
     libspawn__host_unlock(host, &lock);
     return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;

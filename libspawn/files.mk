@@ -12,6 +12,7 @@ LIBSPAWN_SOURCES := \
   libspawn/wire/json.c \
   libspawn/wire/json_pool.c \
   libspawn/wire/json_write.c \
+  libspawn/wire/lines.c \
   libspawn/wire/qmp.c \
   libspawn/wire/qmp_session.c \
   libspawn/wire/rpc.c \

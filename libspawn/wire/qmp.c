@@ -18,12 +18,12 @@
 #include "base/list.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "wire/lines.h"
 #include "wire/stream.h"
 
 enum {
-    READ_SIZE = 64 * 1024,
-    NEGOTIATION_ID = 0 /* of qmp_capabilities; all others are larger */
-};
+    NEGOTIATION_ID = 0
+}; /* of qmp_capabilities; all others are larger */
 
 enum state {
     CONNECTING,
@@ -54,8 +54,7 @@ struct libspawn__qmp {
     bool freed;       /* and shall release the structure in the end */
     bool send_failed; /* only what QEMU said last is still to be read */
 
-    struct libspawn__buf input;
-    size_t n_searched; /* bytes of input known to hold no newline */
+    struct libspawn__lines lines;
 
     int64_t last_id;
     struct libspawn__list queued;     /* to be sent; the first one in part */
@@ -436,8 +435,7 @@ handle_line(struct libspawn__qmp *qmp, const char *line, size_t size,
     if (!size || (size == 1 && line[0] == '\r')) {
         return 0;
     }
-    rc = libspawn__json_parse(line, size, LIBSPAWN__QMP_LINE_MAX, &message,
-                              err);
+    rc = libspawn__json_parse(line, size, size, &message, err);
     if (rc) {
         return libspawn__err_prefix(err, "a message from QEMU");
     }
@@ -454,59 +452,20 @@ handle_line(struct libspawn__qmp *qmp, const char *line, size_t size,
 }
 
 static int
-handle_input(struct libspawn__qmp *qmp, struct libspawn_err *err)
-{
-    size_t start = 0;
-    int rc;
-
-    for (;;) {
-        const char *line = qmp->input.data + start;
-        size_t searched = MAX(qmp->n_searched, start) - start;
-        const char *end =
-            memchr(line + searched, '\n', qmp->input.size - start - searched);
-
-        if (!end) {
-            break;
-        }
-        rc = handle_line(qmp, line, (size_t)(end - line), err);
-        if (rc || qmp->freed) {
-            return rc;
-        }
-        start += (size_t)(end - line) + 1;
-    }
-    libspawn__buf_consume(&qmp->input, start);
-    qmp->n_searched = qmp->input.size;
-    if (qmp->input.size > LIBSPAWN__QMP_LINE_MAX) {
-        return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                              "a message from QEMU is longer than %d bytes",
-                              LIBSPAWN__QMP_LINE_MAX);
-    }
-    return 0;
-}
-
-static int
 receive(struct libspawn__qmp *qmp, struct libspawn_err *err)
 {
-    struct libspawn__buf *input = &qmp->input;
-    ssize_t n;
+    const char *line;
+    size_t size;
+    int rc = libspawn__lines_receive(&qmp->lines, qmp->fd, err);
 
-    if (!libspawn__buf_reserve(input, READ_SIZE)) {
-        return libspawn__fail_nomem(err);
+    while (!rc && !qmp->freed) {
+        rc = libspawn__lines_next(&qmp->lines, &line, &size, err);
+        if (rc || !line) {
+            break;
+        }
+        rc = handle_line(qmp, line, size, err);
     }
-    n = recv(qmp->fd, input->data + input->size, READ_SIZE, 0);
-    if (n < 0) {
-        return errno == EAGAIN || errno == EINTR
-                   ? 0
-                   : libspawn__fail_errno(err, errno, "reading from QEMU");
-    }
-    if (!n) {
-        return libspawn__fail(
-            err, LIBSPAWN_ERR_GONE, "QEMU closed the connection%s",
-            input->size ? " in the middle of a message" : "");
-    }
-    input->size += (size_t)n;
-    input->data[input->size] = '\0';
-    return handle_input(qmp, err);
+    return rc;
 }
 
 /* ---- The connection ---------------------------------------------------- */
@@ -598,6 +557,7 @@ libspawn__qmp_new(struct libspawn__loop *loop, int fd,
         return libspawn__fail_nomem(err);
     }
     qmp->fd = fd;
+    qmp->lines.peer = "QEMU";
     qmp->callbacks = *callbacks;
     qmp->last_id = NEGOTIATION_ID;
     libspawn__list_init(&qmp->queued);
@@ -637,7 +597,7 @@ libspawn__qmp_free(struct libspawn__qmp *qmp)
     disconnect(qmp);
     free_commands(&qmp->queued);
     free_commands(&qmp->unanswered);
-    libspawn__buf_dispose(&qmp->input);
+    libspawn__lines_dispose(&qmp->lines);
     if (qmp->dispatching) {
         qmp->freed = true;
     } else {

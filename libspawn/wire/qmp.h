@@ -8,7 +8,7 @@
  *   READY        commands are answered; 'ready' was called
  *   CLOSED       end of file, protocol error or disposal; 'closed' was called
  *
- * QEMU is not trusted: a line over LIBSPAWN__QMP_LINE_MAX, too deep nesting,
+ * QEMU is not trusted: a line over LIBSPAWN__LINE_MAX, too deep nesting,
  * an answer to nothing, or anything that is not an object closes the
  * connection with LIBSPAWN_ERR_PROTOCOL; unknown events and members are
  * passed on or ignored.  QEMU serves one client at a time: a second one
@@ -23,7 +23,6 @@
 #include "wire/json.h"
 
 enum {
-    LIBSPAWN__QMP_LINE_MAX = 1024 * 1024,
     LIBSPAWN__QMP_QUEUE_MAX = 1024 * 1024
 };
 

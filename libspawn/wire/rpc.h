@@ -15,8 +15,7 @@
 #include "wire/json.h"
 
 enum {
-    LIBSPAWN__RPC_PROTOCOL = 1, /* the version that "hello" is about */
-    LIBSPAWN__RPC_MESSAGE_MAX = 1024 * 1024, /* bytes, without the newline */
+    LIBSPAWN__RPC_PROTOCOL = 1,  /* the version that "hello" is about */
     LIBSPAWN__RPC_CALLS_MAX = 64 /* of one connection, without answer */
 };
 

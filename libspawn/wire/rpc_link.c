@@ -15,13 +15,8 @@
 
 #include "base/auto.h"
 #include "base/util.h"
+#include "wire/lines.h"
 #include "wire/stream.h"
-
-enum {
-    READ_MIN = 4 * 1024,
-    READ_MAX = 64 *
-               1024 /* a long message is read in larger and larger bites */
-};
 
 struct libspawn__rpc_link {
     struct libspawn__io io;
@@ -31,8 +26,7 @@ struct libspawn__rpc_link {
     bool dispatching; /* on_io or on_task is at work */
     bool freed;       /* and shall release the structure in the end */
 
-    struct libspawn__buf input;
-    size_t n_searched; /* bytes of input known to hold no newline */
+    struct libspawn__lines lines;
 
     struct libspawn__buf output;
     int send_errno;              /* why nothing is sent any more; 0: it is */
@@ -120,10 +114,10 @@ libspawn__rpc_link_send(struct libspawn__rpc_link *link,
     if (line->failed) {
         return libspawn__fail_nomem(err);
     }
-    if (line->size > LIBSPAWN__RPC_MESSAGE_MAX + 1) {
+    if (line->size > LIBSPAWN__LINE_MAX + 1) {
         return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
                               "a message is longer than %d bytes",
-                              LIBSPAWN__RPC_MESSAGE_MAX);
+                              LIBSPAWN__LINE_MAX);
     }
     if (was_empty && !link->send_errno) {
         n = send_some(link, line->data, line->size);
@@ -150,16 +144,6 @@ libspawn__rpc_link_send(struct libspawn__rpc_link *link,
 /* ---- Receiving --------------------------------------------------------- */
 
 static int
-check_size(size_t size, struct libspawn_err *err)
-{
-    return size > LIBSPAWN__RPC_MESSAGE_MAX
-               ? libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                                "a message is longer than %d bytes",
-                                LIBSPAWN__RPC_MESSAGE_MAX)
-               : 0;
-}
-
-static int
 handle_line(struct libspawn__rpc_link *link, const char *line, size_t size,
             struct libspawn_err *err)
 {
@@ -168,79 +152,32 @@ handle_line(struct libspawn__rpc_link *link, const char *line, size_t size,
 
     if (!size) {
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
-                              "a message is empty");
-    }
-    rc = check_size(size, err);
-    if (rc) {
-        return rc;
+                              "a message from the peer is empty");
     }
     rc = libspawn__json_parse(line, size, size, &message, err);
-    return rc ? libspawn__err_prefix(err, "a message")
+    return rc ? libspawn__err_prefix(err, "a message from the peer")
               : link->callbacks.message(link->callbacks.user, message, err);
-}
-
-static int
-handle_input(struct libspawn__rpc_link *link, struct libspawn_err *err)
-{
-    struct libspawn__buf *input = &link->input;
-    size_t start = 0;
-    int rc;
-
-    for (;;) {
-        const char *line = input->data + start;
-        size_t searched = MAX(link->n_searched, start) - start;
-        const char *end =
-            memchr(line + searched, '\n', input->size - start - searched);
-
-        if (!end) {
-            break;
-        }
-        rc = handle_line(link, line, (size_t)(end - line), err);
-        if (rc || link->freed) {
-            return rc;
-        }
-        start += (size_t)(end - line) + 1;
-    }
-    libspawn__buf_consume(input, start);
-    link->n_searched = input->size;
-    return check_size(input->size, err);
-}
-
-static int
-handle_end(const struct libspawn__rpc_link *link, struct libspawn_err *err)
-{
-    if (link->send_errno) {
-        return libspawn__fail_errno(err, link->send_errno,
-                                    "sending a message");
-    }
-    return libspawn__fail(
-        err, LIBSPAWN_ERR_GONE, "the peer closed the connection%s",
-        link->input.size ? " in the middle of a message" : "");
 }
 
 static int
 receive(struct libspawn__rpc_link *link, struct libspawn_err *err)
 {
-    struct libspawn__buf *input = &link->input;
-    size_t size = MIN(MAX(input->size, READ_MIN), READ_MAX);
-    ssize_t n;
+    const char *line;
+    size_t size;
+    int rc = libspawn__lines_receive(&link->lines, link->fd, err);
 
-    if (!libspawn__buf_reserve(input, size)) {
-        return libspawn__fail_nomem(err);
+    if (rc && link->send_errno) {
+        return libspawn__fail_errno(err, link->send_errno,
+                                    "sending a message");
     }
-    n = recv(link->fd, input->data + input->size, size, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return 0;
+    while (!rc && !link->freed) {
+        rc = libspawn__lines_next(&link->lines, &line, &size, err);
+        if (rc || !line) {
+            break;
+        }
+        rc = handle_line(link, line, size, err);
     }
-    if (n < 0 && !link->send_errno) {
-        return libspawn__fail_errno(err, errno, "receiving a message");
-    }
-    if (n <= 0) {
-        return handle_end(link, err);
-    }
-    input->size += (size_t)n;
-    input->data[input->size] = '\0';
-    return handle_input(link, err);
+    return rc;
 }
 
 /* ---- The link ---------------------------------------------------------- */
@@ -273,9 +210,6 @@ on_io(struct libspawn__io *io, uint32_t events)
     (void)events; /* trying tells as much */
     link->dispatching = true;
     rc = receive(link, &err);
-    if (!link->input.size) {
-        libspawn__buf_dispose(&link->input);
-    }
     if (!rc && !link->freed) {
         flush(link);
     }
@@ -310,6 +244,7 @@ libspawn__rpc_link_new(struct libspawn__loop *loop, int fd,
         return libspawn__fail_nomem(err);
     }
     link->fd = fd;
+    link->lines.peer = "the peer";
     link->callbacks = *callbacks;
     libspawn__task_init(loop, &link->task, on_task);
     rc = libspawn__io_add(loop, &link->io, fd, EPOLLIN, on_io, err);
@@ -331,7 +266,7 @@ libspawn__rpc_link_free(struct libspawn__rpc_link *link)
     libspawn__io_remove(&link->io);
     libspawn__auto_close(&link->fd);
     link->fd = -1;
-    libspawn__buf_dispose(&link->input);
+    libspawn__lines_dispose(&link->lines);
     libspawn__buf_dispose(&link->output);
     if (link->dispatching) {
         link->freed = true;

@@ -2,7 +2,7 @@
  * One connection that carries JSON values, one per line, both ways.  What they
  * mean is the business of whoever owns the link.
  *
- * The peer is not trusted: a line over LIBSPAWN__RPC_MESSAGE_MAX, an empty
+ * The peer is not trusted: a line over LIBSPAWN__LINE_MAX, an empty
  * one, or one that is not JSON is LIBSPAWN_ERR_PROTOCOL and ends the link.  A
  * peer that does not read ends it with LIBSPAWN_ERR_LIMIT when more than
  * LIBSPAWN__RPC_QUEUE_MAX bytes wait for it.  Both buffers are gone while they

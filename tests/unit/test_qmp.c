@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "tests/lib/harness.h"
 #include "tests/unit/qmp_scene.h"
+#include "wire/lines.h"
 #include "wire/stream.h"
 
 /* ---- The ordinary course ----------------------------------------------- */
@@ -414,7 +415,7 @@ TEST(qmp_line_that_never_ends__closes_the_connection)
     AUTO_SCENE struct scene scene;
 
     scene_init_ready(&scene);
-    flood(&scene, LIBSPAWN__QMP_LINE_MAX);
+    flood(&scene, LIBSPAWN__LINE_MAX);
     ck_assert_str_eq(scene.log.data, "");
     flood(&scene, 1);
     ck_assert_str_eq(scene.log.data, "closed:protocol");
@@ -427,7 +428,7 @@ TEST(qmp_longest_line__is_read)
 
     scene_init_ready(&scene);
     scene_command(&scene, "a");
-    flood(&scene, LIBSPAWN__QMP_LINE_MAX - strlen(answer));
+    flood(&scene, LIBSPAWN__LINE_MAX - strlen(answer));
     peer_says(&scene, answer);
     peer_says(&scene, "\n");
     ck_assert_str_eq(scene.log.data, "1");

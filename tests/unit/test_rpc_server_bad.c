@@ -41,7 +41,7 @@ TEST(rpc_line_that_is_no_request__ends_the_connection)
         const char *line;
         const char *text;
     } cases[] = {
-        { "", "a message is empty" },
+        { "", "a message from the peer is empty" },
         { "[]", "a message is not an object" },
         { "7", "a message is not an object" },
         { "{}", "a message is not JSON-RPC 2.0" },
@@ -185,9 +185,9 @@ TEST(rpc_message_over_the_limit__ends_only_this_connection)
     scene_init(&scene);
     other = peer_connect(&scene);
     assert_ends(&scene, line, strlen(line),
-                "a message is longer than 1048576 bytes");
+                "a message from the peer is longer than 1048576 bytes");
     assert_ends(&scene, line, strlen(line) - 1,
-                "a message is longer than 1048576 bytes");
+                "a message from the peer is longer than 1048576 bytes");
     peer_says(&scene, other, CALL("1", "echo", "{}"));
     assert_hears(other, RESULT("1", "{}"));
 }

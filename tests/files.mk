@@ -97,6 +97,7 @@ EXTRA_SOURCES_test_store_dir_crash := tests/unit/store_contract.c
 EXTRA_SOURCES_test_store_memory := tests/unit/store_contract.c tests/lib/memory.c
 EXTRA_SOURCES_test_store_xenstore := $(STORE_CONTRACT) libspawn/store/xenstore.c
 EXTRA_LIBS_test_store_memory = $(EXTRA_LIBS_test_wire_memory)
+EXTRA_LIBS_test_store_dir := -Wl,--wrap=syscall
 EXTRA_LIBS_test_store_xenstore := -lxenstore
 EXTRA_LIBS_test_cfg_memory = $(EXTRA_LIBS_test_wire_memory)
 EXTRA_LIBS_test_wire_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup,--wrap=strndup,--wrap=vasprintf

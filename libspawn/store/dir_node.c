@@ -33,14 +33,26 @@
 /* Of a node, or of a file in one. */
 enum { FILE_PATH_SIZE = LIBSPAWN__STORE_PATH_MAX + sizeof "/.value" };
 
-/* With O_PATH a symbolic link is opened itself. */
+/* Of the descriptor itself when 'name' is empty. */
+static bool
+is_link(int fd, const char *name)
+{
+    struct stat st;
+
+    return !fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) &&
+           S_ISLNK(st.st_mode);
+}
+
+/* With O_PATH a symbolic link is opened itself, and with O_DIRECTORY it counts
+ * as no directory: then it is ELOOP here as with openat2(2). */
 static int
 open_no_link(int dir_fd, const char *name, int flags)
 {
     AUTO_FD int fd = openat(dir_fd, name, flags | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
+    bool is_no_dir = fd < 0 && errno == ENOTDIR;
 
-    if (fd >= 0 && flags & O_PATH && !fstat(fd, &st) && S_ISLNK(st.st_mode)) {
+    if ((is_no_dir && is_link(dir_fd, name)) ||
+        (fd >= 0 && flags & O_PATH && is_link(fd, ""))) {
         errno = ELOOP;
         return -1;
     }

@@ -96,13 +96,17 @@ threads: all $(THREADED) $(EXAMPLE_THREADS)
 	        test $$? = 3'
 
 # The watcher is not followed: it is static, and valgrind sees nothing of the
-# memory of such programs.  Descriptors are counted by the harness itself.
+# memory of such programs.  Descriptors are counted by the harness itself.  It
+# has no pidfds (3.19), by which the harness ends what a test leaves; and one
+# test starts a process for each of thousands of moments.
 VALGRIND := CK_TIMEOUT_MULTIPLIER=20 valgrind --quiet --leak-check=full \
   --errors-for-leak-kinds=definite --error-exitcode=99
-VALGRIND_TESTS := $(UNIT_PROGRAMS) $(filter %/test_spawn_adopt \
-  %/test_spawn_caller %/test_spawn_life %/test_spawn_monitor \
-  %/test_spawn_ready %/test_spawn_record %/test_spawn_release \
-  %/test_spawn_stop %/test_spawn_threads,$(FLOW_PROGRAMS))
+VALGRIND_TESTS := $(filter-out %/test_guest_wait %/test_store_dir_crash \
+    %/test_test_device_model,$(UNIT_PROGRAMS)) \
+  $(filter %/test_spawn_adopt %/test_spawn_caller %/test_spawn_life \
+    %/test_spawn_monitor %/test_spawn_ready %/test_spawn_record \
+    %/test_spawn_release %/test_spawn_stop %/test_spawn_threads, \
+    $(FLOW_PROGRAMS))
 check-valgrind: all $(VALGRIND_TESTS) ## unit tests, and callers of the library, under valgrind
 	@$(RUN_TESTS) -g valgrind -t 900 \
 	    $(foreach p,$(VALGRIND_TESTS),'$(notdir $(p))=$(VALGRIND) $(p)')

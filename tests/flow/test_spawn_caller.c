@@ -65,7 +65,7 @@ TEST(context_descriptor__alone_drives_a_whole_story)
 
     story_begin(&story);
     story_ready_on_confirm(&story, true);
-    story_model(&story, "--die-after=20");
+    story_model(&story, "--die-after=200");
     story_start(&story);
     while (!strstr(story.trace, "exited")) {
         ck_assert(harness_wait_readable(libspawn_ctx_fd(story.ctx),

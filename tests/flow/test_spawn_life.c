@@ -226,7 +226,7 @@ static bool
 make_small_disk(void)
 {
     return unshare(CLONE_NEWNS) == 0 && mkdir("small", 0755) == 0 &&
-           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) == 0 &&
            mount("none", "small", "tmpfs", 0, "size=64k") == 0;
 }
 

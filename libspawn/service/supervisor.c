@@ -172,6 +172,23 @@ set_timer(struct libspawn__supervisor *s, int64_t ms)
     libspawn__timer_set(&s->timer, libspawn__clock_now_ms() + ms);
 }
 
+/* What was stored for its next start, if it can be read. */
+static void
+take_next_config(struct libspawn__supervisor *s)
+{
+    struct libspawn_guest_config next;
+
+    libspawn_guest_config_init(&next);
+    if (!libspawn_guest_get_next_config(s->host, s->domid, &next, NULL) &&
+        libspawn__str_equal(next.name, s->config->name)) {
+        libspawn_guest_config_dispose(&s->updated);
+        s->updated = next;
+        s->config = &s->updated;
+    } else {
+        libspawn_guest_config_dispose(&next);
+    }
+}
+
 /* The guest is there: its device model is connected to, if it lives, or
  * started again. */
 static void
@@ -189,6 +206,7 @@ enter_starting(struct libspawn__supervisor *s)
     }
     libspawn__dm_free(s->dm);
     s->dm = NULL;
+    take_next_config(s);
     if (libspawn__guest_start_again(s->host, s->domid, s->uuid, s->config,
                                     get_options(s, &options), on_created, s,
                                     &s->create, &err)) {
@@ -367,6 +385,7 @@ libspawn__supervisor_new(
     s->config = config;
     s->callbacks = *callbacks;
     s->pidfile.fd = -1;
+    libspawn_guest_config_init(&s->updated);
     libspawn__list_init(&s->settling);
     libspawn__admission_init(&s->admission, times, libspawn__clock_now_ms());
     libspawn__task_init(host->ctx->loop, &s->task, enter);
@@ -406,6 +425,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
         unlink(s->control_path);
     }
     libspawn__pidfile_remove(&s->pidfile);
+    libspawn_guest_config_dispose(&s->updated);
     free(s->control_path);
     free(s->end_text);
     free(s);

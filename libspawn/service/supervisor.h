@@ -43,7 +43,8 @@ struct libspawn__supervisor_callbacks {
 
 struct libspawn__supervisor {
     struct libspawn_host *host;
-    const struct libspawn_guest_config *config; /* borrowed */
+    const struct libspawn_guest_config *config; /* borrowed, or 'updated' */
+    struct libspawn_guest_config updated; /* by xl config-update */
     struct libspawn__supervisor_callbacks callbacks;
 
     struct libspawn__pidfile pidfile;

@@ -107,13 +107,6 @@ on_resume(struct libspawn__supervisor *s, const struct libspawn__json *data)
     hear(s, LIBSPAWN__MESSAGE_ADMITTING);
 }
 
-static void
-on_watchdog(struct libspawn__supervisor *s, const struct libspawn__json *data)
-{
-    (void)data;
-    s->end = LIBSPAWN__END_WATCHDOG;
-}
-
 static const struct {
     const char *name;
     void (*fn)(struct libspawn__supervisor *s,
@@ -121,7 +114,6 @@ static const struct {
 } events[] = {
     { "SHUTDOWN", on_shutdown },
     { "RESUME", on_resume },
-    { "WATCHDOG", on_watchdog },
 };
 
 static void

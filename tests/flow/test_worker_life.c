@@ -344,9 +344,9 @@ TEST(worker_request_that_waits__has_its_whole_limit_from_its_turn)
 
     worker_story_begin(&story, "trial");
     worker_story_pipe(fds);
-    worker_story_ask_fd(&story, TRIAL_WAIT, fds[0], 100, true);
-    worker_story_ask_fd(&story, TRIAL_FD_FLAGS, fds[0], 20, true);
-    worker_story_turn(&story, 50); /* nothing happens */
+    worker_story_ask_fd(&story, TRIAL_WAIT, fds[0], 20000, true);
+    worker_story_ask_fd(&story, TRIAL_FD_FLAGS, fds[0], 1000, true);
+    worker_story_turn(&story, 1300); /* nothing happens */
     ck_assert_uint_eq(story.n_replies, 0);
     ck_assert_int_eq(write(fds[1], "x", 1), 1);
     worker_story_await_replies(&story, 2);

@@ -8,6 +8,9 @@
  *  - else "oom_kill" in /proc/vmstat, of the whole host: no increase is a no,
  *    and after an increase the kernel's log has to name the child, which is a
  *    yes; otherwise it is unknown.
+ *
+ * A child that was killed within a second of its start is not denied it by a
+ * counter.
  */
 #include "tools/spawn-watcher/watcher.h"
 
@@ -18,6 +21,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 /* The number behind "oom_kill " at the beginning of a line.  The buffer is so
@@ -135,16 +139,28 @@ watcher_oom_begin(struct watcher *w)
 enum libspawn__oom
 watcher_oom_end(const struct watcher *w, int wait_status)
 {
+    /* The first look comes when the program runs already, since it would cost
+     * each start some time: what was counted just before it was missed. */
+    enum {
+        SURE_MS = 1000
+    };
+    bool is_no_sure =
+        libspawn__clock_now_ms() - w->executed_at_ms > SURE_MS;
     uint64_t now;
 
     if (!WIFSIGNALED(wait_status) || WTERMSIG(wait_status) != SIGKILL) {
         return LIBSPAWN__OOM_NO;
     }
     if (w->oom.is_cgroup_known && read_cgroup_counter(w, &now)) {
-        return now > w->oom.in_cgroup ? LIBSPAWN__OOM_YES : LIBSPAWN__OOM_NO;
+        if (now > w->oom.in_cgroup) {
+            return LIBSPAWN__OOM_YES;
+        }
+        if (is_no_sure) {
+            return LIBSPAWN__OOM_NO;
+        }
     }
     if (w->oom.is_host_known && read_host_counter(&now) &&
-        now == w->oom.on_host) {
+        now == w->oom.on_host && is_no_sure) {
         return LIBSPAWN__OOM_NO;
     }
     return is_in_kernel_log(w) ? LIBSPAWN__OOM_YES : LIBSPAWN__OOM_UNKNOWN;

@@ -70,6 +70,12 @@ struct libspawn__json_writer;
 void xl__put_error(struct libspawn__json_writer *w,
                    const struct libspawn_err *err);
 
+/* Local time, "2026-11-21 12:00:00", of milliseconds UTC. */
+enum {
+    XL__TIME_SIZE = 32
+};
+void xl__format_time(int64_t time_ms, char text[XL__TIME_SIZE]);
+
 void xl__warn(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -39,6 +40,18 @@ xl__fail(struct xl *xl, const struct libspawn_err *err)
         xl->as_json = false;
     }
     return libspawn__code_exit_status(err->code);
+}
+
+void
+xl__format_time(int64_t time_ms, char text[XL__TIME_SIZE])
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm tm;
+
+    text[0] = '\0';
+    if (localtime_r(&seconds, &tm)) {
+        strftime(text, XL__TIME_SIZE, "%Y-%m-%d %H:%M:%S", &tm);
+    }
 }
 
 void

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -59,13 +58,9 @@ pad_to(struct libspawn__buf *line, size_t width)
 static void
 put_time(struct libspawn__buf *line, int64_t time_ms)
 {
-    time_t seconds = (time_t)(time_ms / 1000);
-    char text[32] = "";
-    struct tm tm;
+    char text[XL__TIME_SIZE];
 
-    if (localtime_r(&seconds, &tm)) {
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
-    }
+    xl__format_time(time_ms, text);
     libspawn__buf_printf(line, "%s.%03d ", text, (int)(time_ms % 1000));
 }
 

@@ -31,17 +31,21 @@ static void
 print_row(const struct libspawn_guest_info *info)
 {
     char letters[ARRAY_SIZE(states) + 1] = "";
+    char when[XL__TIME_SIZE] = "";
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(states); i++) {
         letters[i] = info->state & states[i].bit ? states[i].letter : '-';
     }
-    printf("%-40s %5u %5llu %5u     %s  %8.1f%s%s\n",
+    if (info->dm_end && info->dm_ended_at_ms) {
+        xl__format_time(info->dm_ended_at_ms, when);
+    }
+    printf("%-40s %5u %5llu %5u     %s  %8.1f%s%s%s%s\n",
            info->name[0] ? info->name : "(null)", /* as the stock xl */
            (unsigned int)info->domid, (unsigned long long)info->memory_mib,
            info->vcpus, letters, (double)info->cpu_time_ms / 1000,
            info->dm_end ? "  device model " : "",
-           info->dm_end ? info->dm_end : "");
+           info->dm_end ? info->dm_end : "", when[0] ? ", " : "", when);
 }
 
 static const char *const type_names[] = {
@@ -74,6 +78,10 @@ put_info(struct libspawn__json_writer *w,
     libspawn__json_put_integer(w, "cpu_time_ms", info->cpu_time_ms);
     if (info->dm_end) {
         libspawn__json_put_string(w, "device_model_end", info->dm_end);
+        if (info->dm_ended_at_ms) {
+            libspawn__json_put_integer(w, "device_model_ended_at_ms",
+                                       info->dm_ended_at_ms);
+        }
     }
     libspawn__json_end_object(w);
 }

@@ -140,15 +140,18 @@ hand_over(struct libspawn_create *create, struct libspawn_err *err)
 static int
 remove_former(struct libspawn_create *create, struct libspawn_err *err)
 {
-    return create->replaced
-               ? create->host->hypervisor->destroy(create->host,
-                                                   create->replaced, err)
-               : 0;
+    return create->host->hypervisor->destroy(create->host, create->replaced,
+                                             err);
 }
+
+static const struct libspawn__step replacing_steps[] = {
+    { "reserving the name", reserve_name, unreserve_name },
+    { "removing the former guest", remove_former, NULL },
+    { NULL, NULL, NULL },
+};
 
 static const struct libspawn__step first_steps[] = {
     { "reserving the name", reserve_name, unreserve_name },
-    { "removing the former guest", remove_former, NULL },
     { NULL, NULL, NULL },
 };
 
@@ -168,7 +171,9 @@ get_step(const struct libspawn_create *create, size_t index)
 {
     const struct libspawn__hypervisor *hypervisor = create->host->hypervisor;
     const struct libspawn__step *const tables[] = {
-        create->is_again ? no_steps : first_steps,
+        create->is_again   ? no_steps
+        : create->replaced ? replacing_steps
+                           : first_steps,
         create->is_again ? hypervisor->steps_again : hypervisor->steps,
         create->is_again ? last_steps + 1 : last_steps,
     };

@@ -248,6 +248,7 @@ struct libspawn_guest_info {
     unsigned int state;
     int64_t cpu_time_ms;
     char *dm_end; /* how its device model ended; NULL: it lives, or has none */
+    int64_t dm_ended_at_ms; /* when, UTC; 0: not known */
 };
 
 /* All guests by domid; on Xen domain 0 too.  Free with

@@ -206,6 +206,7 @@ enter_starting(struct libspawn__supervisor *s)
     }
     libspawn__dm_free(s->dm);
     s->dm = NULL;
+    s->is_paused = false; /* that was for its first start */
     take_next_config(s);
     if (libspawn__guest_start_again(s->host, s->domid, s->uuid, s->config,
                                     get_options(s, &options), on_created, s,

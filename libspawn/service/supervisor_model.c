@@ -86,6 +86,8 @@ static const struct {
     { "host-error", LIBSPAWN__END_MODEL },
 };
 
+/* Where a hypervisor knows of its guest's end, that of its device model is no
+ * word about it. */
 static void
 on_shutdown(struct libspawn__supervisor *s, const struct libspawn__json *data)
 {
@@ -93,6 +95,9 @@ on_shutdown(struct libspawn__supervisor *s, const struct libspawn__json *data)
         libspawn__json_string(libspawn__json_member(data, "reason"));
     size_t i;
 
+    if (s->host->hypervisor->find_end) {
+        return;
+    }
     for (i = 0; reason && i < ARRAY_SIZE(shutdown_reasons); i++) {
         if (!strcmp(shutdown_reasons[i].reason, reason)) {
             s->end = shutdown_reasons[i].end;
@@ -230,6 +235,11 @@ on_release(struct libspawn__store_watch *watch, const char *path)
     }
     rc = s->host->hypervisor->find_end(s->host, s->domid, &end, NULL);
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        if (s->state != LIBSPAWN__STATE_STOPPING) {
+            libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_DESTROYED,
+                                      "elsewhere",
+                                      "by another toolstack");
+        }
         libspawn__supervisor_move(s, LIBSPAWN__ON_GONE);
     } else if (!rc && end != LIBSPAWN__END_NONE &&
                s->end == LIBSPAWN__END_NONE) {

@@ -95,6 +95,7 @@ describe_end(const struct libspawn__record *record,
                                   record->is_known,
                               record->wait_status, text);
     info->dm_end = strdup(text);
+    info->dm_ended_at_ms = record->ended_at_ms;
 }
 
 /* All that is known without asking the guest; '*must_ask_r' says whether it

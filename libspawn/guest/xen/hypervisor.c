@@ -133,6 +133,7 @@ look_at_device_model(struct libspawn_host *host,
                                   record.is_known,
                               record.wait_status, text);
     info->dm_end = strdup(text);
+    info->dm_ended_at_ms = record.ended_at_ms;
 }
 
 static int

@@ -105,6 +105,8 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/qemu.c \
   libspawn/guest/qemu/status.c \
   libspawn/guest/supervised.c \
+  libspawn/guest/supervised_start.c \
+  libspawn/guest/supervision.c \
   libspawn/guest/vdev.c \
   libspawn/guest/wait.c \
   libspawn/guest/xen_detect.c \
@@ -112,6 +114,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/states.c \
   libspawn/service/supervisor.c \
   libspawn/service/supervisor_control.c \
+  libspawn/service/supervisor_memory.c \
   libspawn/service/supervisor_model.c \
   libspawn/service/supervisor_policy.c
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "guest/supervised.h"
 #include "wire/json.h"
 #include "xl/command.h"
 
@@ -144,6 +145,8 @@ on_warning(void *user, const char *sentence)
     }
 }
 
+/* A guest whose supervisor died gets another one by the next command.  That is
+ * xl's business: who uses the library does not expect it to start daemons. */
 int
 xl__try_open_host(struct xl *xl, struct libspawn_err *err)
 {
@@ -162,6 +165,9 @@ xl__try_open_host(struct xl *xl, struct libspawn_err *err)
     }
     if (!rc && !xl->host) {
         rc = libspawn_host_open(xl->ctx, &options, &xl->host, err);
+        if (!rc) {
+            libspawn__supervised_restore(xl->host);
+        }
     }
     return rc;
 }

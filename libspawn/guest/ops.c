@@ -130,7 +130,7 @@ libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
         /* Its supervisor would take this for an end that it has to act
          * upon. */
         rc = subject.name
-                 ? libspawn__supervised_dismiss(host, subject.name, err)
+                 ? libspawn__supervised_dismiss(host, domid, subject.name, err)
                  : 0;
     }
     if (!rc) {

@@ -4,13 +4,16 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "guest/supervision.h"
 #include "proc/pidfile.h"
 #include "wire/rpc_client.h"
 
 enum {
     ANSWER_MS = 2000, /* its loop does not block */
     END_MS = 5000,
-    SETTLE_MS = 10000
+    SETTLE_MS = 10000,
+    LISTEN_MS = 20,
+    LISTEN_TRIES = 50
 };
 
 /* ---- Paths ------------------------------------------------------------- */
@@ -83,10 +86,9 @@ libspawn__supervised_is(const struct libspawn_host *host, const char *name)
 bool
 libspawn__supervised_is_domain(struct libspawn_host *host, uint32_t domid)
 {
-    AUTO_FREE char *name = NULL;
+    struct libspawn__supervision supervision;
 
-    return !libspawn_guest_get_name(host, domid, &name, NULL) &&
-           libspawn__supervised_is(host, name);
+    return !libspawn__supervision_read(host, domid, &supervision, NULL);
 }
 
 /* ---- Asking ------------------------------------------------------------ */
@@ -138,22 +140,55 @@ libspawn__supervised_settle(const struct libspawn_host *host, const char *name,
     return rc == LIBSPAWN_ERR_NOT_FOUND || rc == LIBSPAWN_ERR_GONE ? 0 : rc;
 }
 
-int
-libspawn__supervised_dismiss(const struct libspawn_host *host,
-                             const char *name, struct libspawn_err *err)
+/* ---- Dismissing -------------------------------------------------------- */
+
+void
+libspawn__supervised_tidy(const struct libspawn_host *host, const char *name)
+{
+    AUTO_FREE char *pid_path = libspawn__supervised_pid_path(host, name);
+    AUTO_FREE char *control_path =
+        libspawn__supervised_control_path(host, name);
+
+    if (pid_path && control_path) {
+        libspawn__pidfile_tidy(pid_path, control_path, NULL);
+    }
+}
+
+/* One that has just locked its pid file listens in a moment. */
+static int
+ask_to_leave(const struct libspawn_host *host, const char *name,
+             const struct libspawn__pidref *ref, struct libspawn_err *err)
+{
+    int rc = LIBSPAWN_ERR_NOT_FOUND;
+    int tries;
+
+    for (tries = 0; rc == LIBSPAWN_ERR_NOT_FOUND && tries < LISTEN_TRIES;
+         tries++) {
+        rc = libspawn__supervised_call(host, name, "leave", NULL, ANSWER_MS,
+                                       NULL, err);
+        if (rc == LIBSPAWN_ERR_NOT_FOUND &&
+            !libspawn__pidref_wait(ref, LISTEN_MS, NULL)) {
+            return 0;
+        }
+    }
+    return rc;
+}
+
+static int
+dismiss(const struct libspawn_host *host, const char *name,
+        struct libspawn_err *err)
 {
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     int rc = libspawn__supervised_find(host, name, &ref, err);
 
-    if (rc == LIBSPAWN_ERR_NOT_FOUND || rc == LIBSPAWN_ERR_GONE ||
-        (!rc && ref.id.pid == getpid())) {
+    if (rc == LIBSPAWN_ERR_NOT_FOUND || rc == LIBSPAWN_ERR_GONE) {
+        libspawn__supervised_tidy(host, name);
         return 0;
     }
     if (rc) {
         return rc;
     }
-    rc = libspawn__supervised_call(host, name, "leave", NULL, ANSWER_MS, NULL,
-                                   err);
+    rc = ask_to_leave(host, name, &ref, err);
     if (rc == LIBSPAWN_ERR_BUSY) {
         return rc;
     }
@@ -162,5 +197,42 @@ libspawn__supervised_dismiss(const struct libspawn_host *host,
     }
     /* It hangs, or is no longer what it was.  The guest does not notice. */
     libspawn__pidref_signal(&ref, SIGKILL, NULL);
-    return libspawn__pidref_wait(&ref, END_MS, err);
+    rc = libspawn__pidref_wait(&ref, END_MS, err);
+    libspawn__supervised_tidy(host, name);
+    return rc;
+}
+
+static bool
+is_own(const struct libspawn_host *host, const char *name)
+{
+    AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
+    pid_t pid;
+
+    return path && !libspawn__pidfile_owner(path, &pid, NULL) &&
+           pid == getpid();
+}
+
+/* The node goes first: whoever wants to take over from a dead one, and has the
+ * pid file by then, looks for it.  While the supervisor itself removes the
+ * guest, the node stays: should it die, another goes on. */
+int
+libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
+                             const char *name, struct libspawn_err *err)
+{
+    struct libspawn__supervision supervision;
+    bool is_to_be;
+    int rc;
+
+    if (is_own(host, name)) {
+        return 0;
+    }
+    is_to_be = !libspawn__supervision_read(host, domid, &supervision, NULL);
+    rc = is_to_be ? libspawn__supervision_remove(host, domid, err) : 0;
+    if (!rc) {
+        rc = dismiss(host, name, err);
+        if (rc && is_to_be) {
+            libspawn__supervision_write(host, domid, &supervision, NULL);
+        }
+    }
+    return rc;
 }

@@ -29,8 +29,8 @@ int libspawn__supervised_find(const struct libspawn_host *host,
 bool libspawn__supervised_is(const struct libspawn_host *host,
                              const char *name);
 
-/* The same by number: what follows the guest's end is then not for others to
- * decide. */
+/* Whether guest 'domid' is to have one: what follows its end is then not for
+ * others to decide. */
 bool libspawn__supervised_is_domain(struct libspawn_host *host,
                                     uint32_t domid);
 
@@ -50,9 +50,28 @@ int libspawn__supervised_settle(const struct libspawn_host *host,
                                 struct libspawn_err *err);
 
 /* Makes the supervisor of the guest leave it as it is, and waits for its end;
- * one that does not answer is killed.  No supervisor, or the calling process
- * itself, is fine.  LIBSPAWN_ERR_BUSY when it is still creating the guest. */
-int libspawn__supervised_dismiss(const struct libspawn_host *host,
+ * one that does not answer is killed.  None will follow.  No supervisor, or
+ * the calling process itself, is fine.  LIBSPAWN_ERR_BUSY when it is still
+ * creating the guest. */
+int libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
                                  const char *name, struct libspawn_err *err);
+
+/* Removes the files that a supervisor of that name left when it died. */
+void libspawn__supervised_tidy(const struct libspawn_host *host,
+                               const char *name);
+
+/* ---- Starting one for a guest that exists (supervised_start.c) --------- */
+
+/* Starts one, and does not wait for it: of several that are started at once,
+ * one stays, by its pid file.  With 'is_again' it stays only if the guest is
+ * to have one. */
+int libspawn__supervised_start(const struct libspawn_host *host,
+                               const char *name, bool is_again,
+                               struct libspawn_err *err);
+
+/* Starts one for each guest whose supervisor died, of which its pid file is
+ * left: as much as can be done, and nothing waited for.  Costs a directory
+ * listing, and a look at a lock for each supervisor. */
+void libspawn__supervised_restore(struct libspawn_host *host);
 
 #endif

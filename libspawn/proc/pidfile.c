@@ -1,6 +1,7 @@
 #include "proc/pidfile.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -75,9 +76,11 @@ make_new(const char *new_path, int *fd_r, struct libspawn_err *err)
     return 0;
 }
 
-/* Whoever holds the lock of the file at 'path' is alone with it. */
+/* Whoever holds the lock of the file at 'path' is alone with it.  One who
+ * removes it holds it for a moment, with the number of who died in it. */
 static int
-remove_stale(const char *path, pid_t *owner_r, struct libspawn_err *err)
+remove_stale(const char *path, const char *beside, pid_t *owner_r,
+             bool *was_left_r, struct libspawn_err *err)
 {
     AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     int rc;
@@ -91,6 +94,9 @@ remove_stale(const char *path, pid_t *owner_r, struct libspawn_err *err)
     if (rc == LIBSPAWN_ERR_BUSY) {
         pid_t pid = read_pid(path);
 
+        if (pid && kill(pid, 0) < 0 && errno == ESRCH) {
+            return 0;
+        }
         if (owner_r) {
             *owner_r = pid;
         }
@@ -98,7 +104,11 @@ remove_stale(const char *path, pid_t *owner_r, struct libspawn_err *err)
                               (int)pid);
     }
     if (!rc && is_at(fd, path)) {
+        if (beside) {
+            unlink(beside);
+        }
         unlink(path);
+        *was_left_r = true;
     }
     return rc;
 }
@@ -126,7 +136,7 @@ libspawn__pidfile_take(struct libspawn__pidfile *pidfile, const char *path,
             return 0;
         }
         rc = errno == EEXIST
-                 ? remove_stale(path, owner_r, err)
+                 ? remove_stale(path, NULL, owner_r, &pidfile->was_left, err)
                  : libspawn__fail_errno(err, errno, "making '%s'", path);
     }
     if (fd >= 0) {
@@ -147,6 +157,24 @@ libspawn__pidfile_remove(struct libspawn__pidfile *pidfile)
     pidfile->path = NULL;
     libspawn__auto_close(&pidfile->fd);
     pidfile->fd = -1;
+}
+
+int
+libspawn__pidfile_tidy(const char *path, const char *beside,
+                       struct libspawn_err *err)
+{
+    bool was_left = false;
+
+    return remove_stale(path, beside, NULL, &was_left, err);
+}
+
+int
+libspawn__pidfile_resume(struct libspawn__pidfile *pidfile, const char *path,
+                         int fd, struct libspawn_err *err)
+{
+    pidfile->path = strdup(path);
+    pidfile->fd = fd;
+    return pidfile->path ? 0 : libspawn__fail_nomem(err);
 }
 
 /* ---- Looking ----------------------------------------------------------- */

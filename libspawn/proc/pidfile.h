@@ -10,6 +10,7 @@
 #ifndef LIBSPAWN_PROC_PIDFILE_H
 #define LIBSPAWN_PROC_PIDFILE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@
 struct libspawn__pidfile {
     char *path; /* NULL: we have none */
     int fd;
+    bool was_left; /* the one before died without removing it */
 };
 
 #define LIBSPAWN__PIDFILE_INIT                                                \
@@ -29,8 +31,19 @@ struct libspawn__pidfile {
 int libspawn__pidfile_take(struct libspawn__pidfile *pidfile, const char *path,
                            pid_t *owner_r, struct libspawn_err *err);
 
+/* Goes on with one that was taken before this process executed the program
+ * that it is now; 'fd', which is locked still, becomes its own. */
+int libspawn__pidfile_resume(struct libspawn__pidfile *pidfile,
+                             const char *path, int fd,
+                             struct libspawn_err *err);
+
 /* Removes it, and gives it up. */
 void libspawn__pidfile_remove(struct libspawn__pidfile *pidfile);
+
+/* Removes one whose owner died, and what it left at 'beside' (NULL: nothing);
+ * LIBSPAWN_ERR_BUSY when it lives. */
+int libspawn__pidfile_tidy(const char *path, const char *beside,
+                           struct libspawn_err *err);
 
 /* The pid of whoever has it locked now; LIBSPAWN_ERR_NOT_FOUND when nobody
  * has. */

@@ -39,10 +39,13 @@ static int
 before_unpause(void *user, uint32_t domid, struct libspawn_err *err)
 {
     struct libspawn__supervisor *s = user;
+    int rc;
 
-    return s->callbacks.created && !s->is_again
+    s->domid = domid;
+    rc = libspawn__supervisor_remember(s, err);
+    return !rc && s->callbacks.created && !s->is_again
                ? s->callbacks.created(s->callbacks.user, domid, err)
-               : 0;
+               : rc;
 }
 
 static void
@@ -62,6 +65,9 @@ take_guest(struct libspawn__supervisor *s, uint32_t domid)
     s->domid = domid;
     memcpy(s->uuid, s->create->uuid, sizeof s->uuid);
     s->end = LIBSPAWN__END_NONE;
+    if (s->memory.stage) {
+        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_LIVE);
+    }
     if (dm) {
         libspawn__supervisor_take_dm(s, dm);
     }
@@ -129,22 +135,6 @@ libspawn__supervisor_abort(struct libspawn__supervisor *s)
     }
 }
 
-int
-libspawn__supervisor_adopt(struct libspawn__supervisor *s, uint32_t domid,
-                           struct libspawn_err *err)
-{
-    int rc;
-
-    s->domid = domid;
-    s->is_again = true;
-    s->was_admitted = true;
-    rc = libspawn__supervisor_adopt_dm(s, err);
-    if (!rc) {
-        libspawn__supervisor_move(s, LIBSPAWN__ON_START);
-    }
-    return rc;
-}
-
 /* ---- Events for others ------------------------------------------------- */
 
 void
@@ -189,6 +179,14 @@ take_next_config(struct libspawn__supervisor *s)
     }
 }
 
+bool
+libspawn__supervisor_has_dm(const struct libspawn__supervisor *s)
+{
+    bool is_off = s->host->hypervisor->find_end && s->end;
+
+    return s->dm && !s->is_dm_ended && !is_off;
+}
+
 /* The guest is there: its device model is connected to, if it lives, or
  * started again. */
 static void
@@ -200,7 +198,7 @@ enter_starting(struct libspawn__supervisor *s)
     if (!s->is_again) {
         return;
     }
-    if (s->dm && !s->is_dm_ended && s->end == LIBSPAWN__END_NONE) {
+    if (libspawn__supervisor_has_dm(s)) {
         libspawn__supervisor_connect(s);
         return;
     }
@@ -250,8 +248,11 @@ enter_backoff(struct libspawn__supervisor *s)
 static void
 enter_failed(struct libspawn__supervisor *s)
 {
-    libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_PRESERVED, NULL,
-                              s->end_text);
+    if (s->memory.stage != LIBSPAWN__SUPERVISION_KEPT) {
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_PRESERVED, NULL,
+                                  s->end_text);
+        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_KEPT);
+    }
 }
 
 static void
@@ -330,6 +331,7 @@ on_timer(struct libspawn__timer *timer)
 void
 libspawn__supervisor_leave(struct libspawn__supervisor *s)
 {
+    libspawn__supervisor_forget(s);
     libspawn__supervisor_move(s, LIBSPAWN__ON_LEAVE);
 }
 

@@ -7,6 +7,7 @@
  *                         is done on entering each
  *   supervisor_model.c    what device model and hypervisor say, their ends
  *   supervisor_policy.c   what follows an end
+ *   supervisor_memory.c   taking over, also from one that died
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
  *
  * There is one per guest, which its pid file makes sure of.  It may die at
@@ -19,6 +20,7 @@
 
 #include "dm/dm.h"
 #include "guest/create.h"
+#include "guest/supervision.h"
 #include "proc/pidfile.h"
 #include "service/admission.h"
 #include "service/states.h"
@@ -78,6 +80,12 @@ struct libspawn__supervisor {
     int64_t pause;           /* ms until the next try */
     unsigned int n_restarts; /* since it was healthy for long */
     int64_t last_restart;
+
+    /* What the next one knows if this one dies. */
+    struct libspawn__supervision memory;
+    /* The one before died after an end of which the memory tells. */
+    bool has_inherited_end;
+    bool is_unheard; /* its device model was not connected to since adopted */
 };
 
 /* Makes sure that there is no other, and listens for those who ask.
@@ -92,9 +100,11 @@ int libspawn__supervisor_new(
 int libspawn__supervisor_create(struct libspawn__supervisor *supervisor,
                                 bool is_paused, struct libspawn_err *err);
 
-/* Takes over guest 'domid', which exists. */
+/* Takes over guest 'domid', which exists.  With 'is_again' only one that is to
+ * have a supervisor: LIBSPAWN_ERR_NOT_FOUND. */
 int libspawn__supervisor_adopt(struct libspawn__supervisor *supervisor,
-                               uint32_t domid, struct libspawn_err *err);
+                               uint32_t domid, bool is_again,
+                               struct libspawn_err *err);
 
 /* A creation under way is aborted: 'failed' follows. */
 void libspawn__supervisor_abort(struct libspawn__supervisor *supervisor);
@@ -116,6 +126,23 @@ void libspawn__supervisor_move(struct libspawn__supervisor *supervisor,
 void libspawn__supervisor_note(struct libspawn__supervisor *supervisor,
                                enum libspawn_guest_event_kind kind,
                                const char *reason, const char *text);
+
+/* Whether its device model lives, and is still good for the guest. */
+bool
+libspawn__supervisor_has_dm(const struct libspawn__supervisor *supervisor);
+
+/* supervisor_memory.c: writes down what the next one has to know; of an end,
+ * how far we are with it. */
+int libspawn__supervisor_remember(struct libspawn__supervisor *supervisor,
+                                  struct libspawn_err *err);
+/* Who was asked to leave is not followed by another. */
+void libspawn__supervisor_forget(struct libspawn__supervisor *supervisor);
+void
+libspawn__supervisor_remember_end(struct libspawn__supervisor *supervisor,
+                                  enum libspawn__supervision_stage stage);
+/* How far the one before was with the end that is to be dealt with; once. */
+enum libspawn__supervision_stage
+libspawn__supervisor_inherit_end(struct libspawn__supervisor *supervisor);
 
 /* supervisor_model.c */
 void libspawn__supervisor_take_dm(struct libspawn__supervisor *supervisor,

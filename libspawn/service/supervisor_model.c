@@ -65,6 +65,7 @@ libspawn__supervisor_connect(struct libspawn__supervisor *s)
         libspawn__supervisor_move(s, LIBSPAWN__ON_LOST);
         return;
     }
+    s->is_unheard = false;
     libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
     libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
 }
@@ -101,6 +102,7 @@ on_shutdown(struct libspawn__supervisor *s, const struct libspawn__json *data)
     for (i = 0; reason && i < ARRAY_SIZE(shutdown_reasons); i++) {
         if (!strcmp(shutdown_reasons[i].reason, reason)) {
             s->end = shutdown_reasons[i].end;
+            libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_SEEN);
         }
     }
 }
@@ -154,7 +156,11 @@ describe_end(struct libspawn__supervisor *s)
     libspawn__str_assign(&s->end_text, text, NULL);
     s->end_word = is_exited ? "exited" : is_signaled ? "killed" : "unknown";
     if (s->end == LIBSPAWN__END_NONE) {
-        s->end = LIBSPAWN__END_MODEL;
+        /* Whoever did not hear its last words goes by its exit status, as
+         * the sweep of guests without a supervisor does. */
+        s->end = s->is_unheard && is_exited && !report->exit_code
+                     ? LIBSPAWN__END_POWEROFF
+                     : LIBSPAWN__END_MODEL;
     }
 }
 

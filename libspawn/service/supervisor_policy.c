@@ -60,17 +60,21 @@ next_pause(struct libspawn__supervisor *s)
 }
 
 static void
-restart(struct libspawn__supervisor *s)
+restart(struct libspawn__supervisor *s, bool is_told)
 {
-    /* What the guest wished for is no failure. */
-    s->pause = s->end == LIBSPAWN__END_MODEL ? next_pause(s) : 0;
+    /* What the guest wished for is no failure; what was counted and told
+     * before, by one that died meanwhile, is not counted and told again. */
+    s->pause = s->end == LIBSPAWN__END_MODEL && !is_told ? next_pause(s) : 0;
     if (s->n_restarts > RESTARTS_MAX) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
-    } else {
+        return;
+    }
+    if (!is_told) {
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_RESTARTING, NULL,
                                   NULL);
-        libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
+        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
     }
+    libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
 }
 
 /* What is told of it.  How a device model ended is in the sentence. */
@@ -96,7 +100,18 @@ note_end(struct libspawn__supervisor *s)
 static void
 follow_end(struct libspawn__supervisor *s)
 {
-    note_end(s);
+    enum libspawn__supervision_stage stage =
+        libspawn__supervisor_inherit_end(s);
+    bool is_told = stage >= LIBSPAWN__SUPERVISION_TOLD;
+
+    if (stage == LIBSPAWN__SUPERVISION_KEPT) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
+        return;
+    }
+    if (!is_told) {
+        note_end(s);
+        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
+    }
     switch (configured_action(s)) {
     case LIBSPAWN_ACTION_DESTROY:
     case LIBSPAWN_ACTION_COREDUMP_DESTROY:
@@ -106,7 +121,7 @@ follow_end(struct libspawn__supervisor *s)
     case LIBSPAWN_ACTION_RENAME_RESTART:
     case LIBSPAWN_ACTION_COREDUMP_RESTART:
     case LIBSPAWN_ACTION_SOFT_RESET:
-        restart(s);
+        restart(s, is_told);
         break;
     case LIBSPAWN_ACTION_DEFAULT:
     case LIBSPAWN_ACTION_PRESERVE:
@@ -134,9 +149,7 @@ libspawn__supervisor_decide(struct libspawn__supervisor *s)
     int64_t pause =
         libspawn__admission_lose(&s->admission, libspawn__clock_now_ms());
 
-    bool is_off = s->host->hypervisor->find_end && s->end;
-
-    if (s->dm && !s->is_dm_ended && !is_off) {
+    if (libspawn__supervisor_has_dm(s)) {
         s->pause = pause; /* it lives, and may serve us again */
         hold(s);
         libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);

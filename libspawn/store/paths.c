@@ -40,6 +40,7 @@ static const struct {
     [LIBSPAWN__PATH_LIBXL_LIBSPAWN] = { LIBXL, "/libspawn" },
     [LIBSPAWN__PATH_RECORD] = { LIBXL, "/libspawn/dm" },
     [LIBSPAWN__PATH_CONFIG_VERSION] = { LIBXL, "/libspawn/config-version" },
+    [LIBSPAWN__PATH_SUPERVISED] = { LIBXL, "/libspawn/supervised" },
 };
 
 char *

@@ -43,6 +43,7 @@ struct run {
     const char *state_dir; /* NULL: default */
     const char *name;      /* of the guest */
     bool is_adopting;
+    bool is_again; /* only a guest that is to have a supervisor */
     bool is_paused;
     bool has_console; /* its descriptor is to be handed over */
     bool has_starter; /* somebody waits for our verdict */
@@ -267,7 +268,8 @@ adopt(struct run *run, struct libspawn_err *err)
         rc = make_supervisor(run, err);
     }
     if (!rc) {
-        rc = libspawn__supervisor_adopt(run->supervisor, domid, err);
+        rc = libspawn__supervisor_adopt(run->supervisor, domid, run->is_again,
+                                        err);
     }
     return rc ? rc : libspawn__daemon_complete(&run->daemon, NULL, err);
 }
@@ -371,7 +373,8 @@ static void
 print_usage(FILE *out)
 {
     fputs("usage: guest-supervisor [--state-dir=DIRECTORY] GUEST\n"
-          "       guest-supervisor [--state-dir=DIRECTORY] --adopt GUEST\n"
+          "       guest-supervisor [--state-dir=DIRECTORY] --adopt|--again "
+          "GUEST\n"
           "       guest-supervisor --print-states\n"
           "The first is how xl starts it.  See guest-supervisor(8).\n",
           out);
@@ -410,6 +413,7 @@ parse(struct run *run, int argc, char *argv[])
         { "help", no_argument, NULL, 'h' },
         { "state-dir", required_argument, NULL, 's' },
         { "adopt", no_argument, NULL, 'a' },
+        { "again", no_argument, NULL, 'A' },
         { "print-states", no_argument, NULL, 'p' },
         { NULL, 0, NULL, 0 },
     };
@@ -422,6 +426,10 @@ parse(struct run *run, int argc, char *argv[])
             return 0;
         case 's':
             run->state_dir = optarg;
+            break;
+        case 'A':
+            run->is_again = true;
+            run->is_adopting = true;
             break;
         case 'a':
             run->is_adopting = true;

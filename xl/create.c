@@ -191,6 +191,7 @@ enum {
     OPTION_JSON = 256,
     OPTION_TIMEOUT,
     OPTION_STARTUP_TIMEOUT,
+    OPTION_MONITOR,
     OPTION_IGNORED
 };
 
@@ -209,6 +210,7 @@ static const struct option long_options[] = {
     { "startup-timeout", required_argument, NULL, OPTION_STARTUP_TIMEOUT },
     { "foreground", no_argument, NULL, 'F' },
     { "no-supervisor", no_argument, NULL, 'e' },
+    { "monitor", no_argument, NULL, OPTION_MONITOR },
     { "ignore-global-affinity-masks", no_argument, NULL, OPTION_IGNORED },
     { NULL, 0, NULL, 0 },
 };
@@ -238,6 +240,7 @@ take_option(struct xl__creation *creation, int option)
         ['F'] = &creation->is_foreground,
         ['q'] = &creation->xl->is_quiet,
         [OPTION_JSON] = &creation->xl->as_json,
+        [OPTION_MONITOR] = &creation->has_monitor,
     };
 
     if (option < (int)ARRAY_SIZE(flags) && flags[option]) {

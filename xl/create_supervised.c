@@ -187,7 +187,10 @@ start(struct xl__creation *creation, struct libspawn__starter **starter_r,
         libspawn__str_format("--state-dir=%s", state_dir ? state_dir : "");
     AUTO_FREE char *path = NULL;
     char name[] = "guest-supervisor";
-    char *argv[] = { name, option, creation->config.name, NULL };
+    char monitor[] = "--monitor";
+    char end[] = "--";
+    char *argv[] = { name, option, creation->has_monitor ? monitor : end,
+                     creation->config.name, NULL };
     struct libspawn__daemon_plan plan = {
         .label = label,
         .argv = argv,

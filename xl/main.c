@@ -24,7 +24,8 @@ const struct xl__command xl__commands[] = {
       "      --timeout=SECONDS how long the device model may take to start\n"
       "      --startup-timeout=SECONDS  how long all of it may take\n"
       "  -F, --foreground      stay until the guest's supervisor ends\n"
-      "  -e, --no-supervisor   leave nobody behind who looks after it\n",
+      "  -e, --no-supervisor   leave nobody behind who looks after it\n"
+      "      --monitor         start its supervisor again when that crashes\n",
       xl__create_run },
     { "destroy", "GUEST", "End a guest at once and remove its traces.", NULL,
       xl__destroy_run },

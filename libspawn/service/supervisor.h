@@ -100,11 +100,17 @@ int libspawn__supervisor_new(
 int libspawn__supervisor_create(struct libspawn__supervisor *supervisor,
                                 bool is_paused, struct libspawn_err *err);
 
-/* Takes over guest 'domid', which exists.  With 'is_again' only one that is to
- * have a supervisor: LIBSPAWN_ERR_NOT_FOUND. */
-int libspawn__supervisor_adopt(struct libspawn__supervisor *supervisor,
-                               uint32_t domid, bool is_again,
-                               struct libspawn_err *err);
+struct libspawn__supervisor_adoption {
+    bool is_again;    /* only one that is to have a supervisor: else
+                         LIBSPAWN_ERR_NOT_FOUND */
+    const char *lost; /* how the one before ended; NULL: not known */
+};
+
+/* Takes over guest 'domid', which exists. */
+int libspawn__supervisor_adopt(
+    struct libspawn__supervisor *supervisor, uint32_t domid,
+    const struct libspawn__supervisor_adoption *adoption,
+    struct libspawn_err *err);
 
 /* A creation under way is aborted: 'failed' follows. */
 void libspawn__supervisor_abort(struct libspawn__supervisor *supervisor);

@@ -108,11 +108,11 @@ read_memory(struct libspawn__supervisor *s, bool is_again,
 }
 
 static void
-note_begin(struct libspawn__supervisor *s)
+note_begin(struct libspawn__supervisor *s, const char *lost)
 {
     if (s->pidfile.was_left) {
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST,
-                                  NULL, NULL);
+                                  NULL, lost);
     }
     libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED, NULL,
                               NULL);
@@ -122,13 +122,13 @@ note_begin(struct libspawn__supervisor *s)
  * that needs none has no such end.  Where the hypervisor tells how the guest
  * ended, its device model lives on. */
 static void
-begin(struct libspawn__supervisor *s)
+begin(struct libspawn__supervisor *s, const char *lost)
 {
     bool is_down = s->has_inherited_end &&
                    (!s->dm || s->host->hypervisor->find_end);
 
     s->is_unheard = true;
-    note_begin(s);
+    note_begin(s, lost);
     libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     if (is_down) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
@@ -136,8 +136,10 @@ begin(struct libspawn__supervisor *s)
 }
 
 int
-libspawn__supervisor_adopt(struct libspawn__supervisor *s, uint32_t domid,
-                           bool is_again, struct libspawn_err *err)
+libspawn__supervisor_adopt(
+    struct libspawn__supervisor *s, uint32_t domid,
+    const struct libspawn__supervisor_adoption *adoption,
+    struct libspawn_err *err)
 {
     AUTO_FREE char *uuid = NULL;
     int rc;
@@ -147,7 +149,7 @@ libspawn__supervisor_adopt(struct libspawn__supervisor *s, uint32_t domid,
     s->was_admitted = true;
     rc = libspawn__intent_check_none(s->host, domid, err);
     if (!rc) {
-        rc = read_memory(s, is_again, err);
+        rc = read_memory(s, adoption->is_again, err);
     }
     if (!rc) {
         rc = libspawn__name_read_uuid(s->host->store, NULL, domid, &uuid, err);
@@ -159,7 +161,7 @@ libspawn__supervisor_adopt(struct libspawn__supervisor *s, uint32_t domid,
     take_memory(s);
     rc = libspawn__supervisor_adopt_dm(s, err);
     if (!rc) {
-        begin(s);
+        begin(s, adoption->lost);
     }
     return rc;
 }

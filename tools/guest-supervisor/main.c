@@ -25,10 +25,12 @@
 #include "proc/ctx.h"
 #include "proc/daemon.h"
 #include "service/supervisor.h"
+#include "tools/guest-supervisor/monitor.h"
 #include "wire/json.h"
 
 enum {
     CONFIG_MAX_SIZE = 1024 * 1024,
+    MONITOR_RESTART_MS = 10000,
     EXIT_SIGNAL_BASE = 128
 };
 
@@ -40,10 +42,11 @@ struct run {
     struct libspawn_guest_config config;
     struct libspawn__admission_times times;
 
-    const char *state_dir; /* NULL: default */
-    const char *name;      /* of the guest */
+    char *state_dir; /* NULL: default */
+    char *name;      /* of the guest */
     bool is_adopting;
-    bool is_again; /* only a guest that is to have a supervisor */
+    struct libspawn__supervisor_adoption adoption;
+    bool is_monitor; /* this process looks after the one that supervises */
     bool is_paused;
     bool has_console; /* its descriptor is to be handed over */
     bool has_starter; /* somebody waits for our verdict */
@@ -268,7 +271,7 @@ adopt(struct run *run, struct libspawn_err *err)
         rc = make_supervisor(run, err);
     }
     if (!rc) {
-        rc = libspawn__supervisor_adopt(run->supervisor, domid, run->is_again,
+        rc = libspawn__supervisor_adopt(run->supervisor, domid, &run->adoption,
                                         err);
     }
     return rc ? rc : libspawn__daemon_complete(&run->daemon, NULL, err);
@@ -372,9 +375,9 @@ catch_signals(struct run *run, struct libspawn_err *err)
 static void
 print_usage(FILE *out)
 {
-    fputs("usage: guest-supervisor [--state-dir=DIRECTORY] GUEST\n"
-          "       guest-supervisor [--state-dir=DIRECTORY] --adopt|--again "
-          "GUEST\n"
+    fputs("usage: guest-supervisor [--monitor] [--state-dir=DIRECTORY] GUEST\n"
+          "       guest-supervisor [--monitor] [--state-dir=DIRECTORY] "
+          "--adopt|--again GUEST\n"
           "       guest-supervisor --print-states\n"
           "The first is how xl starts it.  See guest-supervisor(8).\n",
           out);
@@ -389,8 +392,8 @@ print_states(void)
 }
 
 /* Tests do not wait for half a minute. */
-static void
-scale_times(struct libspawn__admission_times *times)
+static int64_t
+get_time_scale(void)
 {
     const char *text = secure_getenv("XL_TIME_SCALE");
     uint64_t scale = 1;
@@ -398,11 +401,30 @@ scale_times(struct libspawn__admission_times *times)
     if (text) {
         libspawn__str_to_u64(text, 1, 1000, &scale, NULL);
     }
+    return (int64_t)scale;
+}
+
+static void
+scale_times(struct libspawn__admission_times *times, int64_t scale)
+{
     *times = libspawn__admission_times;
-    times->admit_after /= (int64_t)scale;
-    times->backoff_min /= (int64_t)scale;
-    times->backoff_max /= (int64_t)scale;
-    times->hold_limit /= (int64_t)scale;
+    times->admit_after /= scale;
+    times->backoff_min /= scale;
+    times->backoff_max /= scale;
+    times->hold_limit /= scale;
+}
+
+static int
+monitor(const struct run *run)
+{
+    const struct monitor_plan plan = {
+        .state_dir = run->state_dir,
+        .name = run->name,
+        .is_adopting = run->is_adopting,
+        .restart_ms = MONITOR_RESTART_MS / get_time_scale(),
+    };
+
+    return monitor_run(&plan);
 }
 
 /* -1, or what to exit with. */
@@ -414,6 +436,8 @@ parse(struct run *run, int argc, char *argv[])
         { "state-dir", required_argument, NULL, 's' },
         { "adopt", no_argument, NULL, 'a' },
         { "again", no_argument, NULL, 'A' },
+        { "lost", required_argument, NULL, 'l' },
+        { "monitor", no_argument, NULL, 'm' },
         { "print-states", no_argument, NULL, 'p' },
         { NULL, 0, NULL, 0 },
     };
@@ -428,8 +452,14 @@ parse(struct run *run, int argc, char *argv[])
             run->state_dir = optarg;
             break;
         case 'A':
-            run->is_again = true;
+            run->adoption.is_again = true;
             run->is_adopting = true;
+            break;
+        case 'l':
+            run->adoption.lost = optarg;
+            break;
+        case 'm':
+            run->is_monitor = true;
             break;
         case 'a':
             run->is_adopting = true;
@@ -496,7 +526,10 @@ main(int argc, char *argv[])
         return status;
     }
     signal(SIGPIPE, ignore);
-    scale_times(&run.times);
+    if (run.is_monitor) {
+        return monitor(&run);
+    }
+    scale_times(&run.times, get_time_scale());
     libspawn_guest_config_init(&run.config);
     if (supervise(&run, &err)) {
         fail(&run, NULL, &err);

@@ -1,0 +1,25 @@
+/*
+ * guest-supervisor --monitor: a process that stays, starts the supervisor as
+ * its child, and starts it again when it crashes.  To whoever started it, it
+ * looks like the supervisor itself: what that says, its verdict, and its exit
+ * status are passed on unchanged.
+ *
+ * It supervises no guest and knows nothing of them; it opens no host.
+ */
+#ifndef TOOLS_GUEST_SUPERVISOR_MONITOR_H
+#define TOOLS_GUEST_SUPERVISOR_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct monitor_plan {
+    char *state_dir; /* NULL: default */
+    char *name;      /* of the guest */
+    bool is_adopting;
+    int64_t restart_ms; /* between two starts at least */
+};
+
+/* Returns what to exit with. */
+int monitor_run(const struct monitor_plan *plan);
+
+#endif

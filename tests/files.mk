@@ -11,6 +11,7 @@ TEST_LIB_SOURCES := \
 
 # One per source file; no root, no network, no real device model.
 UNIT_TESTS := \
+  test_admission \
   test_cfg_corpus \
   test_cfg_keys \
   test_cfg_load \
@@ -28,6 +29,7 @@ UNIT_TESTS := \
   test_loop \
   test_notify \
   test_paths \
+  test_pidfile \
   test_pidref \
   test_plan \
   test_plan_check \
@@ -42,6 +44,7 @@ UNIT_TESTS := \
   test_rpc_server_bad \
   test_rpc_session \
   test_rpc_transports \
+  test_states \
   test_store_dir \
   test_store_dir_crash \
   test_store_memory \

@@ -6,10 +6,34 @@
 
 const struct libspawn__admission_times libspawn__admission_times = {
     .admit_after = 30000,
+    .probe_every = 2000,
     .backoff_min = 1000,
     .backoff_max = 8000,
     .hold_limit = 300000,
+    .still_holding = 60000,
+    .restart_unit = 1000,
+    .healthy = 600000,
 };
+
+static void
+forbid_zero(struct libspawn__admission_times *times)
+{
+    enum {
+        INSTEAD_MS = 1000
+    };
+    int64_t *const all[] = {
+        &times->admit_after,  &times->probe_every,   &times->backoff_min,
+        &times->backoff_max,  &times->still_holding, &times->restart_unit,
+        &times->healthy,
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(all); i++) {
+        if (*all[i] <= 0) {
+            *all[i] = INSTEAD_MS;
+        }
+    }
+}
 
 void
 libspawn__admission_init(struct libspawn__admission *admission,
@@ -18,6 +42,7 @@ libspawn__admission_init(struct libspawn__admission *admission,
 {
     memset(admission, 0, sizeof *admission);
     admission->times = *times;
+    forbid_zero(&admission->times);
     admission->last_admitted = now;
 }
 

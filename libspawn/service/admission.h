@@ -20,12 +20,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Lengths of time in ms; tests have shorter ones. */
+/* Lengths of time in ms; tests have shorter ones.  0 becomes 1 s, but for
+ * 'hold_limit', so that nothing ever spins. */
 struct libspawn__admission_times {
-    int64_t admit_after; /* 30 s */
-    int64_t backoff_min; /* 1 s */
-    int64_t backoff_max; /* 8 s */
-    int64_t hold_limit;  /* 300 s; 0: for ever */
+    int64_t admit_after;   /* 30 s */
+    int64_t probe_every;   /* 2 s: what is connected is asked how it is */
+    int64_t backoff_min;   /* 1 s */
+    int64_t backoff_max;   /* 8 s */
+    int64_t hold_limit;    /* 300 s; 0: for ever */
+    int64_t still_holding; /* 60 s: it is told that often */
+    int64_t restart_unit;  /* 1 s: see service/supervisor_policy.c */
+    int64_t healthy;       /* 600 s: then earlier restarts are forgotten */
 };
 
 extern const struct libspawn__admission_times libspawn__admission_times;

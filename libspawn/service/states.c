@@ -57,6 +57,8 @@ static const struct {
     { S(HOLDING), ON(START), S(STARTING) },
     { S(HOLDING), ON(PRESERVE), S(FAILED) },
     { S(HOLDING), ON(REMOVE), S(STOPPING) },
+    { S(HOLDING), ON(LEAVE), S(TERMINATED) },
+    { S(HOLDING), ON(GONE), S(TERMINATED) },
 
     { S(BACKOFF), ON(START), S(STARTING) },
     { S(BACKOFF), ON(DIED), S(HOLDING) },

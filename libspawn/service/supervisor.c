@@ -221,7 +221,7 @@ enter_connected(struct libspawn__supervisor *s)
     s->is_again = true;
     libspawn__supervisor_probe(s);
     if (s->state == LIBSPAWN__STATE_CONNECTED) {
-        set_timer(s, s->admission.times.admit_after / 15);
+        set_timer(s, s->admission.times.probe_every);
     }
 }
 

@@ -6,10 +6,8 @@
 #include "service/supervisor.h"
 
 enum {
-    RESTART_PAUSE_MAX_MS = 30000,
-    HEALTHY_MS =
-        600000,       /* lived for that long, it starts with a clean slate */
-    RESTARTS_MAX = 10 /* without that */
+    RESTART_PAUSE_MAX = 30, /* times the unit */
+    RESTARTS_MAX = 10       /* without having been healthy for long */
 };
 
 static enum libspawn_action
@@ -46,17 +44,18 @@ configured_action(const struct libspawn__supervisor *s)
 static int64_t
 next_pause(struct libspawn__supervisor *s)
 {
+    const struct libspawn__admission_times *times = &s->admission.times;
     int64_t now = libspawn__clock_now_ms();
     unsigned int n;
 
-    if (now - s->last_restart > HEALTHY_MS) {
+    if (now - s->last_restart > times->healthy) {
         s->n_restarts = 0;
     }
     n = s->n_restarts++;
     s->last_restart = now;
     return !n ? 0
-              : MIN((int64_t)1000 << MIN(n, 5u),
-                    (int64_t)RESTART_PAUSE_MAX_MS);
+              : times->restart_unit *
+                    MIN(1 << MIN(n, 5u), (int)RESTART_PAUSE_MAX);
 }
 
 static void

@@ -407,11 +407,17 @@ get_time_scale(void)
 static void
 scale_times(struct libspawn__admission_times *times, int64_t scale)
 {
+    int64_t *const all[] = {
+        &times->admit_after,  &times->probe_every,  &times->backoff_min,
+        &times->backoff_max,  &times->hold_limit,   &times->still_holding,
+        &times->restart_unit, &times->healthy,
+    };
+    size_t i;
+
     *times = libspawn__admission_times;
-    times->admit_after /= scale;
-    times->backoff_min /= scale;
-    times->backoff_max /= scale;
-    times->hold_limit /= scale;
+    for (i = 0; i < ARRAY_SIZE(all); i++) {
+        *all[i] /= scale;
+    }
 }
 
 static int

@@ -107,6 +107,7 @@ EXTRA_LIBS_test_wire_memory := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--
 
 # Whole operations, against QEMU and fakes.
 FLOW_TESTS := \
+  test_daemon \
   test_guest_image \
   test_lock_wait \
   test_probe \
@@ -229,6 +230,7 @@ EXTRA_LIBS_test_xen_domain = $(XEN_LIBS)
 # Programs that tests start, such as fakes: tests/fake/NAME.c.
 FAKE_PROGRAMS := \
   forgetful_watcher \
+  trial_daemon \
   trial_worker
 
 EXTRA_SOURCES_forgetful_watcher = $(SOURCES_spawn-watcher) tests/lib/memory.c

@@ -86,6 +86,7 @@ struct libspawn__starter {
     char *stage; /* NULL: none was named yet */
     char *text;  /* of the verdict */
     uint32_t deadline_ms;
+    uint32_t leave_ms;
 
     int fd; /* -1: it said its last */
     struct libspawn__io io;
@@ -247,7 +248,8 @@ ask_to_leave(struct libspawn__starter *starter)
         shutdown(starter->fd, SHUT_WR);
     }
     starter->is_aborted = true;
-    libspawn__timer_set(&starter->timer, libspawn__clock_now_ms() + LEAVE_MS);
+    libspawn__timer_set(&starter->timer,
+                        libspawn__clock_now_ms() + starter->leave_ms);
 }
 
 static void
@@ -316,6 +318,7 @@ libspawn__daemon_start(struct libspawn__loop *loop,
     }
     starter->callbacks = *callbacks;
     starter->deadline_ms = plan->deadline_ms;
+    starter->leave_ms = plan->leave_ms ? plan->leave_ms : (uint32_t)LEAVE_MS;
     starter->fd = -1;
     starter->ref.fd = -1;
     libspawn__timer_init(loop, &starter->timer, on_timer);
@@ -464,7 +467,7 @@ libspawn__daemon_say(struct libspawn__daemon *daemon, const char *text, int fd)
     }
 }
 
-static void
+static int
 leave_terminal(void)
 {
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -474,6 +477,7 @@ leave_terminal(void)
         dup2(null_fd, i);
     }
     libspawn__auto_close(&null_fd);
+    return chdir("/") < 0 ? -errno : 0;
 }
 
 int
@@ -487,7 +491,9 @@ libspawn__daemon_complete(struct libspawn__daemon *daemon, const char *text,
     }
     if (!r) {
         /* Before it is heard that all is done. */
-        leave_terminal();
+        r = leave_terminal();
+    }
+    if (!r) {
         r = send_packet(daemon->fd, PACKET_READY, text, -1);
     }
     if (r) {

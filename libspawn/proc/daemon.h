@@ -22,7 +22,8 @@
  *    keeps the starter waiting.
  *  - The daemon is in a session of its own from birth.  What it prints until
  *    it is ready, such as the complaint of a dynamic linker, goes where the
- *    starter's output goes; then its standard descriptors are /dev/null.
+ *    starter's output goes; then its standard descriptors are /dev/null, and
+ *    its directory is the root, so that it keeps no file system busy.
  *
  * Formats: docs/PROTOCOLS.md, "Daemon start".
  */
@@ -77,6 +78,7 @@ struct libspawn__daemon_plan {
     char *const *argv;
     char *const *envp;
     uint32_t deadline_ms; /* 0: wait for ever */
+    uint32_t leave_ms;    /* to undo, before it is killed; 0: 15 s */
 };
 
 /* Starts it.  'done' comes exactly once, from the loop; copies what it needs

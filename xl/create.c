@@ -140,7 +140,9 @@ follow(struct xl__creation *creation)
         xl__terminal_attach(creation->console_fd, &err)) {
         return xl__fail(creation->xl, &err);
     }
-    return XL__EXIT_OK;
+    return creation->is_foreground && creation->supervisor_pid
+               ? xl__create_stay(creation)
+               : XL__EXIT_OK;
 }
 
 /* ---- Configuration ----------------------------------------------------- */

@@ -38,7 +38,8 @@ struct xl__creation {
     int console_fd;
     bool is_done;
     uint32_t domid;
-    int status; /* what to exit with */
+    pid_t supervisor_pid; /* 0: none, or not ready */
+    int status;           /* what to exit with */
 };
 
 /* How it failed. */
@@ -54,6 +55,11 @@ void xl__creation_failure_dispose(struct xl__creation_failure *failure);
 /* Each returns what to exit with. */
 int xl__create_supervised(struct xl__creation *creation);
 int xl__create_here(struct xl__creation *creation);
+
+/* Waits for the end of the guest's supervisor; a signal that comes meanwhile
+ * is passed on, and makes it leave the guest as it is.  Returns what to exit
+ * with. */
+int xl__create_stay(struct xl__creation *creation);
 
 /* create_show.c */
 void xl__creation_show_step(struct xl__creation *creation, const char *step);

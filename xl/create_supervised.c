@@ -3,14 +3,21 @@
  * to create, show what it says, and pass its verdict on.
  */
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
 #include "base/fd.h"
+#include "base/pidref.h"
 #include "base/str.h"
+#include "base/util.h"
+#include "guest/supervised.h"
 #include "proc/ctx.h"
 #include "proc/daemon.h"
 #include "proc/program.h"
@@ -20,10 +27,22 @@ enum {
     /* What the device model may take when nothing is said. */
     DEVICE_MODEL_TIMEOUT_MS = 60000,
     /* What all else may take beside it. */
-    EXTRA_TIMEOUT_MS = 30000
+    EXTRA_TIMEOUT_MS = 30000,
+    /* What undoing may take. */
+    LEAVE_MS = 15000
 };
 
 /* ---- Verdict ----------------------------------------------------------- */
+
+/* After a supervisor that was killed, which could not undo anything: opening
+ * the host does that. */
+static void
+undo(struct xl__creation *creation)
+{
+    if (!xl__try_open_host(creation->xl, NULL)) {
+        libspawn__supervised_tidy(creation->xl->host, creation->config.name);
+    }
+}
 
 /* What the supervisor says of its failure, or what is to be seen from
  * outside when it could say nothing. */
@@ -44,8 +63,10 @@ fail(struct xl__creation *creation,
                               LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL)) {
         message =
             libspawn__json_string(libspawn__json_member(said, "message"));
-        if (message && libspawn__json_integer(
-                           libspawn__json_member(said, "code"), &code)) {
+        /* That it was told to leave is no news. */
+        if (message && verdict->err.code != LIBSPAWN_ERR_TIMEOUT &&
+            libspawn__json_integer(libspawn__json_member(said, "code"),
+                                   &code)) {
             libspawn__fail(&failure.err, (int)code, "%s", message);
         }
         libspawn__str_assign(
@@ -55,6 +76,9 @@ fail(struct xl__creation *creation,
         if (report) {
             libspawn__json_copy(report, &failure.report, NULL);
         }
+    }
+    if (!verdict->text) {
+        undo(creation);
     }
     xl__creation_fail(creation, &failure);
 }
@@ -75,6 +99,7 @@ on_done(void *user, const struct libspawn__daemon_verdict *verdict)
                               LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL)) {
         libspawn__json_integer(libspawn__json_member(said, "domid"), &domid);
     }
+    creation->supervisor_pid = verdict->pid;
     xl__creation_succeed(creation, (uint32_t)domid);
 }
 
@@ -172,6 +197,19 @@ deadline_ms(const struct xl__creation *creation)
            EXTRA_TIMEOUT_MS;
 }
 
+/* Tests do not wait for that long. */
+static uint32_t
+leave_ms(void)
+{
+    const char *text = getenv("XL_TIME_SCALE");
+    uint64_t scale = 1;
+
+    if (text) {
+        libspawn__str_to_u64(text, 1, 1000, &scale, NULL);
+    }
+    return (uint32_t)(LEAVE_MS / scale);
+}
+
 static int
 start(struct xl__creation *creation, struct libspawn__starter **starter_r,
       struct libspawn_err *err)
@@ -196,6 +234,7 @@ start(struct xl__creation *creation, struct libspawn__starter **starter_r,
         .argv = argv,
         .envp = environ,
         .deadline_ms = deadline_ms(creation),
+        .leave_ms = leave_ms(),
     };
     int rc = label && option ? libspawn__program_find(name, &path, err)
                              : libspawn__fail_nomem(err);
@@ -230,4 +269,40 @@ xl__create_supervised(struct xl__creation *creation)
     }
     libspawn__starter_free(starter);
     return creation->status;
+}
+
+/* ---- Staying ----------------------------------------------------------- */
+
+/* It is our child until we end. */
+int
+xl__create_stay(struct xl__creation *creation)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    struct libspawn_err err;
+    bool has_ended = false;
+    int status = 0;
+
+    if (libspawn__pidref_of_child(creation->supervisor_pid, &ref, &err)) {
+        return xl__fail(creation->xl, &err);
+    }
+    if (creation->signal) {
+        /* It came while the guest was being created, and too late. */
+        libspawn__pidref_signal(&ref, SIGTERM, NULL);
+    }
+    while (!has_ended) {
+        struct pollfd fds[] = {
+            { .fd = ref.fd, .events = POLLIN },
+            { .fd = creation->signal_fd, .events = POLLIN },
+        };
+
+        poll(fds, ARRAY_SIZE(fds), -1);
+        has_ended =
+            fds[0].revents && libspawn__pidref_has_ended(&ref);
+        if (fds[1].revents && xl__creation_take_signal(creation)) {
+            libspawn__pidref_signal(&ref, SIGTERM, NULL);
+        }
+    }
+    waitpid(ref.id.pid, &status, 0);
+    return WIFSIGNALED(status) ? XL__EXIT_SIGNAL_BASE + WTERMSIG(status)
+                               : WEXITSTATUS(status);
 }

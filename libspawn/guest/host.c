@@ -10,6 +10,7 @@
 #include "guest/events.h"
 #include "guest/intent.h"
 #include "guest/plugin.h"
+#include "guest/supervised.h"
 #include "guest/xen_detect.h"
 
 /* ---- State directory --------------------------------------------------- */
@@ -400,6 +401,7 @@ remove_abandoned(struct libspawn_host *host,
     }
     if (!rc) {
         libspawn__intent_remove(host, intent->uuid);
+        libspawn__supervised_tidy(host, intent->name);
         note_abandoned(host, intent);
     }
     libspawn__host_unlock(host, &lock);

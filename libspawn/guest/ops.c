@@ -140,6 +140,9 @@ libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
         rc = host->hypervisor->destroy(host, domid, err);
     }
     libspawn__host_unlock(host, &lock);
+    if (!rc && subject.name) {
+        libspawn__supervised_tidy(host, subject.name);
+    }
     if (!rc) {
         libspawn__event_note(host, &subject, LIBSPAWN_GUEST_EVENT_DESTROYED,
                              NULL, NULL);

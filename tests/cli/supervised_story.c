@@ -1,0 +1,237 @@
+#include "tests/cli/supervised_story.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "proc/pidfile.h"
+#include "wire/rpc_client.h"
+
+static bool
+is_full(void)
+{
+    const char *sweep = getenv("SWEEP");
+
+    return sweep && !strcmp(sweep, "full");
+}
+
+void
+supervised_begin(void)
+{
+    AUTO_FREE char *scale = libspawn__str_format("%d", SUPERVISED_SCALE);
+
+    xl_begin();
+    if (!is_full()) {
+        setenv("XL_TIME_SCALE", scale, 1);
+    }
+}
+
+int64_t
+supervised_scaled(int64_t ms)
+{
+    return is_full() ? ms : ms / SUPERVISED_SCALE;
+}
+
+static char *
+file_of(const char *guest, const char *end)
+{
+    return libspawn__str_format("%s/supervisors/%s.%s", getenv("XL_STATE_DIR"),
+                                guest, end);
+}
+
+pid_t
+supervised_pid(const char *guest)
+{
+    AUTO_FREE char *path = file_of(guest, "pid");
+    struct libspawn_err err;
+    pid_t pid = 0;
+
+    assert_ok(libspawn__pidfile_owner(path, &pid, &err), &err);
+    return pid;
+}
+
+bool
+supervised_is(const char *guest)
+{
+    AUTO_FREE char *path = file_of(guest, "pid");
+    pid_t pid;
+
+    return !libspawn__pidfile_owner(path, &pid, NULL);
+}
+
+/* ---- What it answers --------------------------------------------------- */
+
+static struct libspawn__json *
+ask(const char *guest)
+{
+    AUTO_FREE char *path = file_of(guest, "sock");
+    AUTO_FREE char *name = libspawn__str_format("unix:%s", path);
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    struct libspawn__json *status = NULL;
+
+    if (!libspawn__rpc_session_open(name, XL_WAIT_MS, &session, NULL)) {
+        libspawn__rpc_session_call(session, "status", NULL, XL_WAIT_MS,
+                                   &status, NULL);
+    }
+    return status;
+}
+
+struct libspawn__json *
+supervised_status(const char *guest)
+{
+    struct libspawn__json *status = ask(guest);
+
+    ck_assert_ptr_nonnull(status);
+    return status;
+}
+
+int64_t
+supervised_number(const char *guest, const char *member)
+{
+    AUTO_JSON struct libspawn__json *status = supervised_status(guest);
+    int64_t number = 0;
+
+    ck_assert_msg(libspawn__json_integer(
+                      libspawn__json_member(status, member), &number),
+                  "there is no '%s'", member);
+    return number;
+}
+
+pid_t
+supervised_model_pid(const char *guest)
+{
+    return (pid_t)supervised_number(guest, "device_model_pid");
+}
+
+/* ---- Waiting ----------------------------------------------------------- */
+
+struct wanted {
+    const char *guest;
+    const char *word;
+    size_t n;
+};
+
+static bool
+is_in_state(void *user)
+{
+    const struct wanted *wanted = user;
+    AUTO_JSON struct libspawn__json *status = ask(wanted->guest);
+    const char *state =
+        libspawn__json_string(libspawn__json_member(status, "state"));
+
+    return state && !strcmp(state, wanted->word);
+}
+
+void
+supervised_await_state(const char *guest, const char *state)
+{
+    struct wanted wanted = { guest, state, 0 };
+
+    ck_assert_msg(harness_wait_until(is_in_state, &wanted, XL_WAIT_MS),
+                  "'%s' is not %s", guest, state);
+}
+
+size_t
+supervised_count_events(const char *guest, const char *kind)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/events", getenv("XL_STATE_DIR"));
+    AUTO_FREE char *by_kind = libspawn__str_format("\"event\":\"%s\"", kind);
+    AUTO_FREE char *by_guest =
+        guest ? libspawn__str_format("\"guest\":\"%s\"", guest) : strdup("");
+    AUTO_FREE char *text = harness_read_file(path);
+    char *rest = NULL;
+    size_t n = 0;
+    char *line;
+
+    for (line = strtok_r(text, "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest)) {
+        n += strstr(line, by_kind) && strstr(line, by_guest);
+    }
+    return n;
+}
+
+static bool
+has_events(void *user)
+{
+    const struct wanted *wanted = user;
+
+    return supervised_count_events(wanted->guest, wanted->word) >= wanted->n;
+}
+
+void
+supervised_await_event(const char *guest, const char *kind, size_t n)
+{
+    struct wanted wanted = { guest, kind, n };
+    bool is_there = harness_wait_until(has_events, &wanted,
+                                       is_full() ? 600000 : XL_WAIT_MS);
+
+    ck_assert_msg(is_there, "%zu of %zu events '%s' came",
+                  supervised_count_events(guest, kind), n, kind);
+}
+
+static bool
+is_nobody(void *user)
+{
+    return !supervised_is(user);
+}
+
+void
+supervised_kill(const char *guest, int signal)
+{
+    AUTO_FREE char *name = strdup(guest);
+
+    kill(supervised_pid(guest), signal);
+    ck_assert(harness_wait_until(is_nobody, name, XL_WAIT_MS));
+}
+
+/* ---- A device model that changes --------------------------------------- */
+
+void
+supervised_set_model(const char *guest, const char *arguments)
+{
+    AUTO_FREE char *path = libspawn__str_format("%s.mode", guest);
+
+    harness_write_file(path, arguments);
+}
+
+void
+supervised_write_config(const char *guest, const char *lines)
+{
+    const char *dir = harness_dir();
+    AUTO_FREE char *script = libspawn__str_format("%s.sh", guest);
+    AUTO_FREE char *config = libspawn__str_format("%s.cfg", guest);
+    AUTO_FREE char *body = libspawn__str_format(
+        "#!/bin/sh\necho start >>%s/%s.starts\n"
+        "exec %s --log-qmp=%s/%s.qmp $(cat %s/%s.mode) \"$@\"\n",
+        dir, guest, xl_model_path(), dir, guest, dir, guest);
+    AUTO_FREE char *text = libspawn__str_format(
+        "name = \"%s\"\nmemory = 16\n"
+        "device_model_override = \"%s/%s\"\n%s\n",
+        guest, dir, script, lines);
+
+    harness_write_file(script, body);
+    ck_assert_int_eq(chmod(script, 0755), 0);
+    harness_write_file(config, text);
+    supervised_set_model(guest, "");
+}
+
+size_t
+supervised_count_lines(const char *guest, const char *file, const char *line)
+{
+    AUTO_FREE char *path = libspawn__str_format("%s.%s", guest, file);
+    AUTO_FREE char *text = access(path, F_OK) ? strdup("")
+                                              : harness_read_file(path);
+    char *rest = NULL;
+    size_t n = 0;
+    char *word;
+
+    for (word = strtok_r(text, "\n", &rest); word;
+         word = strtok_r(NULL, "\n", &rest)) {
+        n += !strcmp(word, line);
+    }
+    return n;
+}

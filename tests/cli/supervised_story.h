@@ -1,0 +1,50 @@
+/*
+ * The supervisor of the guest of tests/cli/xl_story.h, as others see it; and
+ * a device model that is another each time it is started.
+ */
+#ifndef TESTS_CLI_SUPERVISED_STORY_H
+#define TESTS_CLI_SUPERVISED_STORY_H
+
+#include <stdint.h>
+
+#include "tests/cli/xl_story.h"
+#include "wire/json.h"
+
+/* Times are a hundredth, or with SWEEP=full the true ones; what a test should
+ * then be given to run. */
+enum { SUPERVISED_SCALE = 100 };
+void supervised_begin(void);
+int64_t supervised_scaled(int64_t ms);
+#define SUPERVISED_TEST_S 600
+
+/* Its pid, from the pid file, which must be there. */
+pid_t supervised_pid(const char *guest);
+
+/* Whether there is one; its pid file is then locked. */
+bool supervised_is(const char *guest);
+
+/* What it answers; to be freed with libspawn__json_free. */
+struct libspawn__json *supervised_status(const char *guest);
+int64_t supervised_number(const char *guest, const char *member);
+pid_t supervised_model_pid(const char *guest);
+
+/* Waits until it is in this state. */
+void supervised_await_state(const char *guest, const char *state);
+
+/* How many events of this kind there are, of one guest or (NULL) all; "kind"
+ * as in the event log. */
+size_t supervised_count_events(const char *guest, const char *kind);
+void supervised_await_event(const char *guest, const char *kind, size_t n);
+
+/* Kills it, as a test of what comes next. */
+void supervised_kill(const char *guest, int signal);
+
+/* A configuration, with 'lines', whose device model is the test device model
+ * with what supervised_set_model says at the time of each start; it logs its
+ * monitor's commands in "GUEST.qmp", and adds a line to "GUEST.starts". */
+void supervised_write_config(const char *guest, const char *lines);
+void supervised_set_model(const char *guest, const char *arguments);
+size_t supervised_count_lines(const char *guest, const char *file,
+                              const char *line);
+
+#endif

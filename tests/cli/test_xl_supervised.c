@@ -1,0 +1,353 @@
+/*
+ * xl create and the supervisor that it leaves behind: what its caller gets to
+ * know of the start, and what is there then.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "tests/cli/supervised_story.h"
+
+static void
+begin_with_model(const char *arguments)
+{
+    supervised_begin();
+    xl_write_model_config(arguments);
+}
+
+static void
+run_ok(const char *command, const char *argument)
+{
+    AUTO_OUTPUT struct harness_output output = xl_run(command, argument);
+
+    xl_assert_ok(&output);
+}
+
+static void
+destroy(void)
+{
+    run_ok("destroy", XL_GUEST);
+    xl_assert_nothing_left();
+}
+
+static bool
+has_supervisor(void *user)
+{
+    (void)user;
+    return supervised_is(XL_GUEST);
+}
+
+/* One that is still creating its guest. */
+static pid_t
+await_supervisor(void)
+{
+    ck_assert(harness_wait_until(has_supervisor, NULL, XL_WAIT_MS));
+    return supervised_pid(XL_GUEST);
+}
+
+/* ---- What is there when it returns ------------------------------------- */
+
+static void
+assert_complete(void)
+{
+    AUTO_FREE char *cwd = NULL;
+    char target[64] = "";
+    pid_t pid = supervised_pid(XL_GUEST);
+
+    ck_assert_int_eq(supervised_number(XL_GUEST, "pid"), pid);
+    ck_assert_int_eq(supervised_number(XL_GUEST, "domid"), 1);
+    ck_assert_int_eq(getsid(pid), pid);
+    cwd = libspawn__str_format("/proc/%d/cwd", (int)pid);
+    ck_assert_int_gt(readlink(cwd, target, sizeof target - 1), 0);
+    ck_assert_str_eq(target, "/");
+}
+
+/* Covers D2, D7. */
+TEST_TIMEOUT(create_returns__pid_file_and_socket_are_there, XL_TEST_S)
+{
+    begin_with_model("'--stderr=x'");
+    run_ok("create", XL_CONFIG);
+    assert_complete();
+    destroy();
+}
+
+/* Covers D2, D7. */
+TEST_TIMEOUT(create_with_the_real_qemu_returns__the_same, XL_TEST_S)
+{
+    if (xl_no_qemu()) {
+        TEST_SKIP("%s", xl_no_qemu());
+    }
+    supervised_begin();
+    xl_write_config("");
+    run_ok("create", XL_CONFIG);
+    assert_complete();
+    ck_assert_int_gt(supervised_model_pid(XL_GUEST), 0);
+    destroy();
+}
+
+/* Covers D8. */
+TEST_TIMEOUT(create_in_a_pipe__its_reader_sees_the_end, XL_TEST_S)
+{
+    AUTO_FREE char *command = NULL;
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    begin_with_model("'--stderr=x'");
+    command = libspawn__str_format("{ %s create --json %s | cat; } 2>&1",
+                                   xl_path(), XL_CONFIG);
+    output = harness_run("sh", "-c", command);
+    ck_assert_str_eq(output.out, "{\"name\":\"" XL_GUEST "\",\"domid\":1}\n");
+    ck_assert(supervised_is(XL_GUEST));
+    destroy();
+}
+
+/* ---- In the foreground ------------------------------------------------- */
+
+static struct xl_process
+start_supervisor(void)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/bin/guest-supervisor", harness_build_dir());
+
+    return xl_start_argv(
+        (const char *const[]){ path, "--adopt", XL_GUEST, NULL });
+}
+
+/* Covers D1. */
+TEST_TIMEOUT(supervisor_in_the_foreground__has_a_pid_file_until_it_ends,
+             XL_TEST_S)
+{
+    struct xl_process supervisor;
+    pid_t model;
+
+    begin_with_model("'--stderr=x'");
+    run_ok("create", XL_CONFIG);
+    model = supervised_model_pid(XL_GUEST);
+    supervised_kill(XL_GUEST, SIGKILL);
+    supervisor = start_supervisor();
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_int_eq(supervised_pid(XL_GUEST), supervisor.pid);
+    ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
+    kill(supervisor.pid, SIGTERM);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+    ck_assert_int_ne(access("state/supervisors/" XL_GUEST ".pid", F_OK), 0);
+    ck_assert_int_eq(kill(model, 0), 0);
+    destroy();
+}
+
+/* Covers D1. */
+TEST_TIMEOUT(create_in_the_foreground__stays_until_the_guest_is_gone,
+             XL_TEST_S)
+{
+    struct xl_process create;
+
+    begin_with_model("'--stderr=x'");
+    create = xl_start("create", "-F", XL_CONFIG);
+    ck_assert(harness_wait_until(has_supervisor, NULL, XL_WAIT_MS));
+    supervised_await_state(XL_GUEST, "admitted");
+    run_ok("destroy", XL_GUEST);
+    ck_assert_int_eq(xl_wait(&create), 0);
+    xl_assert_nothing_left();
+}
+
+TEST_TIMEOUT(create_in_the_foreground_interrupted__leaves_the_guest,
+             XL_TEST_S)
+{
+    struct xl_process create;
+    pid_t model;
+
+    begin_with_model("'--stderr=x'");
+    create = xl_start("create", "-F", XL_CONFIG);
+    ck_assert(harness_wait_until(has_supervisor, NULL, XL_WAIT_MS));
+    supervised_await_state(XL_GUEST, "admitted");
+    model = supervised_model_pid(XL_GUEST);
+    kill(create.pid, SIGINT);
+    ck_assert_int_eq(xl_wait(&create), 0);
+    ck_assert(!supervised_is(XL_GUEST));
+    ck_assert_int_eq(kill(model, 0), 0);
+    destroy();
+}
+
+/* ---- A start that fails ------------------------------------------------ */
+
+/* Covers D3, D10. */
+TEST_TIMEOUT(model_that_exits__gives_its_status_to_the_caller_of_xl, XL_TEST_S)
+{
+    begin_with_model("'--stderr=no such disk', '--exit=37'");
+    xl_assert_create_fails(37, "exited with status 37", XL_CONFIG);
+}
+
+/* Covers D3. */
+TEST_TIMEOUT(control_socket_that_cannot_be_made__is_told_and_nothing_left,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    begin_with_model("'--stderr=x'");
+    ck_assert_int_eq(mkdir("state", 0755), 0);
+    harness_write_file("state/supervisors", "");
+    output = xl_run("create", XL_CONFIG);
+    xl_assert_error(&output, 1, "supervisors");
+    xl_assert_nothing_left();
+}
+
+/* Covers D11. */
+TEST_TIMEOUT(model_that_exits_with_0__is_a_failure, XL_TEST_S)
+{
+    begin_with_model("'--exit=0'");
+    xl_assert_create_fails(1, "exited", XL_CONFIG);
+}
+
+/* Covers D10. */
+TEST_TIMEOUT(real_qemu_that_cannot_start__is_heard_by_the_caller, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    if (xl_no_qemu()) {
+        TEST_SKIP("%s", xl_no_qemu());
+    }
+    supervised_begin();
+    xl_write_config("serial = 'file:/no/such/directory/x'");
+    output = xl_run("create", XL_CONFIG);
+    xl_assert_error(&output, 1, "exited with status 1");
+    assert_contains(output.err, "/no/such/directory/x");
+    xl_assert_nothing_left();
+}
+
+/* Covers D12. */
+TEST_TIMEOUT(supervisor_crashed_during_the_start__signal_is_named, XL_TEST_S)
+{
+    struct xl_process create;
+    AUTO_OUTPUT struct harness_output list = { 0 };
+
+    begin_with_model("'--greet-only'");
+    create = xl_start("create", XL_CONFIG);
+    kill(await_supervisor(), SIGSEGV);
+    ck_assert_int_eq(xl_wait(&create), 128 + SIGSEGV);
+    assert_contains(create.text, "SIGSEGV");
+    list = xl_run("list"); /* clears away what it left */
+    xl_assert_ok(&list);
+    supervised_set_model(XL_GUEST, "");
+    xl_write_model_config("'--stderr=x'");
+    run_ok("create", XL_CONFIG);
+    destroy();
+}
+
+/* Covers D13. */
+TEST_TIMEOUT(model_that_is_never_ready__stage_is_named_and_nothing_left,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    begin_with_model("'--greet-only'");
+    output = xl_run("create", "--startup-timeout=1", XL_CONFIG);
+    xl_assert_error(&output, 124, "not ready within 1 s");
+    assert_contains(output.err, "device model");
+    xl_assert_nothing_left();
+}
+
+/* Covers D13. */
+TEST_TIMEOUT(supervisor_stopped_during_the_start__is_killed_in_the_end,
+             XL_TEST_S)
+{
+    struct xl_process create;
+    AUTO_OUTPUT struct harness_output list = { 0 };
+
+    begin_with_model("'--greet-only'");
+    create = xl_start("create", "--startup-timeout=1", XL_CONFIG);
+    kill(await_supervisor(), SIGSTOP);
+    ck_assert_int_eq(xl_wait(&create), 124);
+    assert_contains(create.text, "not ready within 1 s");
+    list = xl_run("list");
+    xl_assert_ok(&list);
+    xl_assert_nothing_left();
+}
+
+/* Covers D16. */
+TEST_TIMEOUT(xl_killed_during_the_start__takes_everything_with_it, XL_TEST_S)
+{
+    struct xl_process create;
+
+    begin_with_model("'--greet-only'");
+    create = xl_start("create", XL_CONFIG);
+    await_supervisor();
+    kill(create.pid, SIGKILL);
+    ck_assert_int_eq(xl_wait(&create), 128 + SIGKILL);
+    xl_assert_nothing_left();
+}
+
+/* Covers D15. */
+TEST_TIMEOUT(two_creations_of_one_guest__one_wins_and_is_named, XL_TEST_S)
+{
+    AUTO_FREE char *words = NULL;
+    AUTO_OUTPUT struct harness_output second = { 0 };
+    struct xl_process first;
+    pid_t winner;
+
+    begin_with_model("'--ready-after=2000'");
+    first = xl_start("create", XL_CONFIG);
+    winner = await_supervisor();
+    second = xl_run("create", XL_CONFIG);
+    words = libspawn__str_format("process %d", (int)winner);
+    xl_assert_error(&second, 1, words);
+    ck_assert_int_eq(xl_wait(&first), 0);
+    ck_assert_int_eq(supervised_pid(XL_GUEST), winner);
+    destroy();
+}
+
+/* Covers D15. */
+TEST_TIMEOUT(eight_creations_of_one_guest_at_once__one_wins, XL_TEST_S)
+{
+    enum { N = 8 };
+    struct xl_process creates[N];
+    int n_won = 0;
+    int i;
+
+    begin_with_model("'--stderr=x'");
+    for (i = 0; i < N; i++) {
+        creates[i] = xl_start("create", XL_CONFIG);
+    }
+    for (i = 0; i < N; i++) {
+        int status = xl_wait(&creates[i]);
+
+        n_won += !status;
+        ck_assert_msg(status <= 1, "%d: %s", status, creates[i].text);
+        if (status) {
+            assert_contains(creates[i].text, XL_GUEST);
+        }
+    }
+    ck_assert_int_eq(n_won, 1);
+    destroy();
+}
+
+/* ---- Deaths later ------------------------------------------------------ */
+
+/* Covers D9. */
+TEST_TIMEOUT(model_killed_later__events_status_and_list_say_the_same,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output events = { 0 };
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    AUTO_JSON struct libspawn__json *status = NULL;
+
+    begin_with_model("'--stderr=x'");
+    run_ok("create", XL_CONFIG);
+    kill(supervised_model_pid(XL_GUEST), SIGSEGV);
+    supervised_await_state(XL_GUEST, "failed");
+    events = xl_run("events");
+    assert_contains(events.out, "device-model-died  was killed by SIGSEGV");
+    status = supervised_status(XL_GUEST);
+    assert_contains(
+        libspawn__json_string(libspawn__json_member(status, "last_end")),
+        "SIGSEGV");
+    list = xl_run("list");
+    assert_contains(list.out, "SIGSEGV");
+    destroy();
+}
+
+TEST_MAIN("xl_supervised")

@@ -63,6 +63,7 @@ take_guest(struct libspawn__supervisor *s, uint32_t domid)
     struct libspawn__dm *dm = libspawn__create_take_dm(s->create);
 
     s->domid = domid;
+    s->is_pause_known = true;
     memcpy(s->uuid, s->create->uuid, sizeof s->uuid);
     s->end = LIBSPAWN__END_NONE;
     if (s->memory.stage) {
@@ -73,6 +74,20 @@ take_guest(struct libspawn__supervisor *s, uint32_t domid)
     }
     libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
     libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
+}
+
+static void
+fail_again(struct libspawn__supervisor *s,
+           const struct libspawn_report *report,
+           const struct libspawn_err *err)
+{
+    s->end = LIBSPAWN__END_MODEL;
+    if (report) {
+        libspawn__supervisor_describe_end(s, report);
+    } else {
+        s->end_word = libspawn_code_name(err->code);
+        libspawn__str_assign(&s->end_text, err->text, NULL);
+    }
 }
 
 /* The first start is the caller's business, a later one ours. */
@@ -86,13 +101,16 @@ on_created(void *user, uint32_t domid, const struct libspawn_report *report,
         take_guest(s, domid);
         forget_create(s);
     } else if (s->is_again) {
-        s->end = LIBSPAWN__END_MODEL;
-        libspawn__str_assign(&s->end_text, err->text, NULL);
+        fail_again(s, report, err);
         forget_create(s);
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
     } else {
         libspawn__supervisor_move(s, LIBSPAWN__ON_LEAVE);
         s->callbacks.failed(s->callbacks.user, report, err);
+        return;
+    }
+    if (s->state == LIBSPAWN__STATE_TERMINATED) {
+        libspawn__task_post(&s->task); /* which waited for this */
     }
 }
 
@@ -154,6 +172,55 @@ libspawn__supervisor_note(struct libspawn__supervisor *s,
     libspawn__event_append(s->host, &event, NULL);
 }
 
+/* ---- Holding ----------------------------------------------------------- */
+
+static void
+set_hold_timer(struct libspawn__supervisor *s)
+{
+    libspawn__timer_set(
+        &s->hold_timer,
+        MIN(libspawn__clock_now_ms() + s->admission.times.still_holding,
+            libspawn__admission_gives_up_at(&s->admission)));
+}
+
+static void
+on_hold_timer(struct libspawn__timer *timer)
+{
+    struct libspawn__supervisor *s =
+        CONTAINER_OF(timer, struct libspawn__supervisor, hold_timer);
+    int64_t now = libspawn__clock_now_ms();
+    AUTO_FREE char *text = NULL;
+
+    if (now >= libspawn__admission_gives_up_at(&s->admission)) {
+        libspawn__supervisor_give_up(s);
+        return;
+    }
+    text = libspawn__str_format(
+        "not admitted for %.3g s",
+        (double)libspawn__admission_failing_for(&s->admission, now) / 1000);
+    libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_HOLDING, "still", text);
+    set_hold_timer(s);
+}
+
+void
+libspawn__supervisor_hold(struct libspawn__supervisor *s, const char *reason,
+                          const char *text)
+{
+    if (!s->is_holding) {
+        s->is_holding = true;
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_HOLDING, reason,
+                                  text);
+        set_hold_timer(s);
+    }
+}
+
+static void
+end_holding(struct libspawn__supervisor *s)
+{
+    libspawn__timer_cancel(&s->hold_timer);
+    s->is_holding = false;
+}
+
 /* ---- What is done in each state ---------------------------------------- */
 
 static void
@@ -209,8 +276,7 @@ enter_starting(struct libspawn__supervisor *s)
     if (libspawn__guest_start_again(s->host, s->domid, s->uuid, s->config,
                                     get_options(s, &options), on_created, s,
                                     &s->create, &err)) {
-        s->end = LIBSPAWN__END_MODEL;
-        libspawn__str_assign(&s->end_text, err.text, NULL);
+        fail_again(s, NULL, &err);
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
     }
 }
@@ -225,9 +291,22 @@ enter_connected(struct libspawn__supervisor *s)
     }
 }
 
+/* Once per admission, before commands of anybody else.  A device model that
+ * was started got what it needs, its VNC password and "cont", by the steps of
+ * its start, and one that was there all the time has it still; so nothing is
+ * sent to it that would change nothing. */
+static void
+reconcile(struct libspawn__supervisor *s)
+{
+    s->n_admitted++;
+    s->is_reconciled = true;
+}
+
 static void
 enter_admitted(struct libspawn__supervisor *s)
 {
+    reconcile(s);
+    s->is_given_up = false;
     if (!s->was_admitted) {
         s->was_admitted = true;
         s->callbacks.admitted(s->callbacks.user, s->domid);
@@ -236,7 +315,7 @@ enter_admitted(struct libspawn__supervisor *s)
                               s->is_holding ? LIBSPAWN_GUEST_EVENT_RELEASED
                                             : LIBSPAWN_GUEST_EVENT_ADMITTED,
                               NULL, NULL);
-    s->is_holding = false;
+    end_holding(s);
 }
 
 static void
@@ -248,6 +327,7 @@ enter_backoff(struct libspawn__supervisor *s)
 static void
 enter_failed(struct libspawn__supervisor *s)
 {
+    end_holding(s);
     if (s->memory.stage != LIBSPAWN__SUPERVISION_KEPT) {
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_PRESERVED, NULL,
                                   s->end_text);
@@ -259,8 +339,10 @@ static void
 enter_stopping(struct libspawn__supervisor *s)
 {
     struct libspawn_err err;
-    int rc = libspawn_guest_destroy(s->host, s->domid, &err);
+    int rc;
 
+    end_holding(s);
+    rc = libspawn_guest_destroy(s->host, s->domid, &err);
     if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
         libspawn__str_assign(&s->end_text, err.text, NULL);
         libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
@@ -272,6 +354,7 @@ enter_stopping(struct libspawn__supervisor *s)
 static void
 enter_terminated(struct libspawn__supervisor *s)
 {
+    end_holding(s);
     if (s->callbacks.left && !s->create) {
         s->callbacks.left(s->callbacks.user);
     }
@@ -321,16 +404,27 @@ on_timer(struct libspawn__timer *timer)
     struct libspawn__supervisor *s =
         CONTAINER_OF(timer, struct libspawn__supervisor, timer);
 
-    if (s->state == LIBSPAWN__STATE_CONNECTED) {
+    if (s->is_given_up) {
+        libspawn__supervisor_give_up(s); /* it could not, at that moment */
+    } else if (s->state == LIBSPAWN__STATE_CONNECTED) {
+        if (s->was_admitted) {
+            libspawn__supervisor_hold(s, "not-admitted",
+                                      "its device model accepts connections, "
+                                      "but does not say that it runs");
+        }
         enter_connected(s);
     } else if (s->state == LIBSPAWN__STATE_BACKOFF) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     }
 }
 
+/* What is being started again is ended first. */
 void
 libspawn__supervisor_leave(struct libspawn__supervisor *s)
 {
+    if (s->create) {
+        libspawn_create_abort(s->create);
+    }
     libspawn__supervisor_forget(s);
     libspawn__supervisor_move(s, LIBSPAWN__ON_LEAVE);
 }
@@ -393,6 +487,7 @@ libspawn__supervisor_new(
     libspawn__admission_init(&s->admission, times, libspawn__clock_now_ms());
     libspawn__task_init(host->ctx->loop, &s->task, enter);
     libspawn__timer_init(host->ctx->loop, &s->timer, on_timer);
+    libspawn__timer_init(host->ctx->loop, &s->hold_timer, on_hold_timer);
     libspawn__timer_init(host->ctx->loop, &s->settle_timer,
                          libspawn__supervisor_on_settled);
     rc = take_identity(s, err);
@@ -420,6 +515,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn__dm_free(s->dm);
     libspawn__task_cancel(&s->task);
     libspawn__timer_cancel(&s->timer);
+    libspawn__timer_cancel(&s->hold_timer);
     libspawn__timer_cancel(&s->settle_timer);
     libspawn__store_watch_remove(&s->release);
     libspawn__supervisor_drop_settling(s);

@@ -62,7 +62,8 @@ struct libspawn__supervisor {
     uint32_t domid;
     char uuid[37];
     bool is_paused;                 /* as it was asked for */
-    bool is_holding;   /* it was told that nothing is tried for now */
+    bool is_pause_known; /* somebody may have asked for it while we were not
+                            connected */
     bool was_admitted;              /* once */
     bool is_again;                  /* a start under way is not the first */
     struct libspawn_create *create; /* NULL: none under way */
@@ -73,9 +74,16 @@ struct libspawn__supervisor {
     struct libspawn__timer settle_timer;  /* its last words may still come */
     struct libspawn__store_watch release; /* what the hypervisor tells */
     struct libspawn__admission admission;
+    bool is_probing;         /* an answer of the device model is due */
+    bool is_reconciled;      /* it may get commands of others */
+    unsigned int n_admitted; /* times */
     enum libspawn__guest_end end;
     const char *end_word; /* exited, killed, unknown; NULL: none yet */
     char *end_text;       /* how, as a sentence; NULL: none yet */
+
+    bool is_holding;  /* others were told that it is not admitted */
+    bool is_given_up; /* the limit of that was reached */
+    struct libspawn__timer hold_timer; /* to tell it again, or the limit */
 
     int64_t pause;           /* ms until the next try */
     unsigned int n_restarts; /* since it was healthy for long */
@@ -133,6 +141,11 @@ void libspawn__supervisor_note(struct libspawn__supervisor *supervisor,
                                enum libspawn_guest_event_kind kind,
                                const char *reason, const char *text);
 
+/* Tells of an admission that is missing, once until it is there, and then
+ * regularly; there is a limit to it. */
+void libspawn__supervisor_hold(struct libspawn__supervisor *supervisor,
+                               const char *reason, const char *text);
+
 /* Whether its device model lives, and is still good for the guest. */
 bool
 libspawn__supervisor_has_dm(const struct libspawn__supervisor *supervisor);
@@ -151,6 +164,10 @@ enum libspawn__supervision_stage
 libspawn__supervisor_inherit_end(struct libspawn__supervisor *supervisor);
 
 /* supervisor_model.c */
+/* As lists and the log say it. */
+void
+libspawn__supervisor_describe_end(struct libspawn__supervisor *supervisor,
+                                  const struct libspawn_report *report);
 void libspawn__supervisor_take_dm(struct libspawn__supervisor *supervisor,
                                   struct libspawn__dm *dm);
 int libspawn__supervisor_adopt_dm(struct libspawn__supervisor *supervisor,
@@ -163,8 +180,10 @@ void libspawn__supervisor_connect(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_probe(struct libspawn__supervisor *supervisor);
 libspawn__timer_fn libspawn__supervisor_on_settled;
 
-/* supervisor_policy.c: what follows the end, in state HOLDING. */
+/* supervisor_policy.c: what follows the end, in state HOLDING; and when it is
+ * not admitted for so long that the limit is reached. */
 void libspawn__supervisor_decide(struct libspawn__supervisor *supervisor);
+void libspawn__supervisor_give_up(struct libspawn__supervisor *supervisor);
 
 /* supervisor_control.c */
 int libspawn__supervisor_listen(struct libspawn__supervisor *supervisor,

@@ -34,6 +34,7 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     libspawn__json_put_bool(w, "connected", s->admission.is_connected);
     libspawn__json_put_integer(
         w, "failing_ms", libspawn__admission_failing_for(&s->admission, now));
+    libspawn__json_put_integer(w, "admissions", s->n_admitted);
     libspawn__json_put_integer(w, "restarts", s->n_restarts);
     if (s->dm) {
         libspawn__json_put_integer(
@@ -58,13 +59,13 @@ answer_leave(void *user, struct libspawn__rpc_conn *conn,
 
     (void)conn;
     (void)params;
-    if (s->create && !s->is_aborted) {
+    if (s->create && !s->is_aborted && !s->is_again) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                               "guest '%s' is being created by process %d",
                               s->config->name, (int)getpid());
     }
     libspawn__rpc_answer_empty(request);
-    if (!s->create) {
+    if (!s->create || s->is_again) {
         libspawn__supervisor_leave(s);
     }
     return 0;
@@ -189,6 +190,12 @@ answer_monitor(void *user, struct libspawn__rpc_conn *conn,
         return libspawn__fail(err, LIBSPAWN_ERR_GONE,
                               "the device model of guest '%s' does not serve "
                               "its monitor",
+                              s->config->name);
+    }
+    if (!s->is_reconciled) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "the device model of guest '%s' does not say "
+                              "that it runs",
                               s->config->name);
     }
     if (arguments) {

@@ -38,13 +38,21 @@ on_status(void *user, const struct libspawn__json *result,
     struct libspawn__supervisor *s = user;
     const char *status =
         libspawn__json_string(libspawn__json_member(result, "status"));
+    bool is_paused = status && !strcmp(status, "paused");
 
-    if (!err || err->code != LIBSPAWN_ERR_GONE) {
-        hear(s, libspawn__admission_classify_status(status, s->is_paused));
+    s->is_probing = false;
+    if (err && err->code == LIBSPAWN_ERR_GONE) {
+        return;
     }
+    if (!s->is_pause_known || s->state == LIBSPAWN__STATE_ADMITTED) {
+        s->is_paused = is_paused;
+        s->is_pause_known = true;
+    }
+    hear(s, libspawn__admission_classify_status(status, s->is_paused));
 }
 
-/* A guest without a device model runs as soon as the hypervisor lets it. */
+/* A guest without a device model runs as soon as the hypervisor lets it.  One
+ * that does not answer is not asked again: it need not pile up. */
 void
 libspawn__supervisor_probe(struct libspawn__supervisor *s)
 {
@@ -52,9 +60,9 @@ libspawn__supervisor_probe(struct libspawn__supervisor *s)
 
     if (!s->dm) {
         hear(s, LIBSPAWN__MESSAGE_ADMITTING);
-    } else if (qmp) {
-        libspawn__qmp_command(qmp, "query-status", NULL, -1, on_status, s,
-                              NULL);
+    } else if (qmp && !s->is_probing) {
+        s->is_probing = !libspawn__qmp_command(qmp, "query-status", NULL, -1,
+                                               on_status, s, NULL);
     }
 }
 
@@ -66,6 +74,8 @@ libspawn__supervisor_connect(struct libspawn__supervisor *s)
         return;
     }
     s->is_unheard = false;
+    s->is_probing = false;
+    s->is_pause_known = false;
     libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
     libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
 }
@@ -111,7 +121,21 @@ static void
 on_resume(struct libspawn__supervisor *s, const struct libspawn__json *data)
 {
     (void)data;
+    s->is_paused = false;
+    s->is_pause_known = true;
     hear(s, LIBSPAWN__MESSAGE_ADMITTING);
+}
+
+/* By somebody's wish, which a later start should keep, or for a reason of its
+ * own: its status tells. */
+static void
+on_stop(struct libspawn__supervisor *s, const struct libspawn__json *data)
+{
+    (void)data;
+    if (s->state == LIBSPAWN__STATE_ADMITTED &&
+        s->end == LIBSPAWN__END_NONE) {
+        libspawn__supervisor_probe(s);
+    }
 }
 
 static const struct {
@@ -121,6 +145,7 @@ static const struct {
 } events[] = {
     { "SHUTDOWN", on_shutdown },
     { "RESUME", on_resume },
+    { "STOP", on_stop },
 };
 
 static void
@@ -137,12 +162,10 @@ on_told(void *user, const char *name, const struct libspawn__json *data)
 
 /* ---- Its end ----------------------------------------------------------- */
 
-/* As lists and the log say it. */
-static void
-describe_end(struct libspawn__supervisor *s)
+void
+libspawn__supervisor_describe_end(struct libspawn__supervisor *s,
+                                  const struct libspawn_report *report)
 {
-    const struct libspawn_report *report =
-        libspawn_child_report(libspawn__dm_child(s->dm));
     bool is_signaled = report->end == LIBSPAWN_END_SIGNALED;
     bool is_exited = report->end == LIBSPAWN_END_EXITED;
     char text[LIBSPAWN__STATUS_TEXT_SIZE];
@@ -168,7 +191,8 @@ static void
 die(struct libspawn__supervisor *s)
 {
     libspawn__timer_cancel(&s->settle_timer);
-    describe_end(s);
+    libspawn__supervisor_describe_end(
+        s, libspawn_child_report(libspawn__dm_child(s->dm)));
     libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
 }
 
@@ -276,6 +300,7 @@ libspawn__supervisor_take_dm(struct libspawn__supervisor *s,
     ours.user = s;
     s->dm = dm;
     s->is_dm_ended = false;
+    s->is_probing = false;
     libspawn__dm_listen(dm, &ours);
 }
 

@@ -2,6 +2,7 @@
  * What follows an end, by the guest's configuration.
  */
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/util.h"
 #include "service/supervisor.h"
 
@@ -69,6 +70,9 @@ restart(struct libspawn__supervisor *s, bool is_told)
         return;
     }
     if (!is_told) {
+        if (s->end == LIBSPAWN__END_MODEL) {
+            libspawn__supervisor_hold(s, s->end_word, s->end_text);
+        }
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_RESTARTING, NULL,
                                   NULL);
         libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
@@ -96,6 +100,19 @@ note_end(struct libspawn__supervisor *s)
     }
 }
 
+/* It was not to be had for so long that starting it once more is no answer. */
+static void
+act_on_limit(struct libspawn__supervisor *s)
+{
+    enum libspawn_action action = configured_action(s);
+
+    libspawn__supervisor_move(s, action == LIBSPAWN_ACTION_DESTROY ||
+                                         action ==
+                                             LIBSPAWN_ACTION_COREDUMP_DESTROY
+                                     ? LIBSPAWN__ON_REMOVE
+                                     : LIBSPAWN__ON_PRESERVE);
+}
+
 static void
 follow_end(struct libspawn__supervisor *s)
 {
@@ -110,6 +127,10 @@ follow_end(struct libspawn__supervisor *s)
     if (!is_told) {
         note_end(s);
         libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
+    }
+    if (s->is_given_up) {
+        act_on_limit(s);
+        return;
     }
     switch (configured_action(s)) {
     case LIBSPAWN_ACTION_DESTROY:
@@ -129,16 +150,21 @@ follow_end(struct libspawn__supervisor *s)
     }
 }
 
-/* Once, until it is admitted again. */
-static void
-hold(struct libspawn__supervisor *s)
+void
+libspawn__supervisor_give_up(struct libspawn__supervisor *s)
 {
-    if (!s->is_holding) {
-        s->is_holding = true;
-        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_HOLDING,
-                                  "monitor-lost",
-                                  "its device model lives, but does not serve "
-                                  "its monitor");
+    int64_t ms = libspawn__admission_failing_for(&s->admission,
+                                                 libspawn__clock_now_ms());
+    AUTO_FREE char *text = libspawn__str_format(
+        "was not admitted for %.3g s", (double)ms / 1000);
+
+    s->is_given_up = true;
+    s->end = LIBSPAWN__END_MODEL;
+    libspawn__str_assign(&s->end_text, text, NULL);
+    if (s->create) {
+        libspawn_create_abort(s->create); /* its end is followed up */
+    } else {
+        act_on_limit(s);
     }
 }
 
@@ -148,9 +174,12 @@ libspawn__supervisor_decide(struct libspawn__supervisor *s)
     int64_t pause =
         libspawn__admission_lose(&s->admission, libspawn__clock_now_ms());
 
+    s->is_reconciled = false;
     if (libspawn__supervisor_has_dm(s)) {
         s->pause = pause; /* it lives, and may serve us again */
-        hold(s);
+        libspawn__supervisor_hold(s, "monitor-lost",
+                                  "its device model lives, but does not serve "
+                                  "its monitor");
         libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
     } else {
         follow_end(s);

@@ -344,7 +344,7 @@ on_signal(struct libspawn__io *io, uint32_t events)
     if (!run->supervisor) {
         run->is_done = true;
         run->status = EXIT_SIGNAL_BASE + (int)info.ssi_signo;
-    } else if (run->supervisor->create) {
+    } else if (run->supervisor->create && !run->supervisor->is_again) {
         run->signal = (int)info.ssi_signo;
         libspawn__supervisor_abort(run->supervisor);
     } else {

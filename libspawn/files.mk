@@ -48,6 +48,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/exec_place.c \
   libspawn/proc/exec_rights.c \
   libspawn/proc/exec_spawn.c \
+  libspawn/proc/image.c \
   libspawn/proc/lock.c \
   libspawn/proc/lock_owner.c \
   libspawn/proc/lock_wait.c \

@@ -85,8 +85,15 @@ struct libspawn__worker_post_mortem {
 /* OPEN_IMAGE: a path. */
 enum {
     LIBSPAWN__WORKER_IMAGE_WRITE = 1,
-    LIBSPAWN__WORKER_IMAGE_DIRECT = 2 /* O_DIRECT */
+    LIBSPAWN__WORKER_IMAGE_DIRECT = 2, /* O_DIRECT */
+    /* For a file or block device, of which the first bytes are told.  What is
+     * neither, such as a FIFO, is not opened: its descriptor is an O_PATH. */
+    LIBSPAWN__WORKER_IMAGE_LOOK = 4,
+    LIBSPAWN__WORKER_IMAGE_NAME = 8, /* O_PATH: nothing is opened */
+    LIBSPAWN__WORKER_IMAGE_COPY = 16 /* the descriptor of a sealed copy */
 };
+
+enum { LIBSPAWN__WORKER_HEAD_SIZE = 32 };
 
 struct libspawn__worker_open_image {
     uint32_t flags;
@@ -99,7 +106,8 @@ struct libspawn__worker_image {
     uint64_t inode;
     uint64_t raw_device; /* which one it is, of a device */
     uint32_t mode;       /* type and permissions */
-    uint32_t padding;
+    uint32_t head_size;  /* with IMAGE_LOOK; else 0 */
+    unsigned char head[LIBSPAWN__WORKER_HEAD_SIZE];
 };
 
 /* IMAGE_INFO: path of qemu-img; the image comes along.  The reply is what

@@ -87,6 +87,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/events.c \
   libspawn/guest/events_follow.c \
   libspawn/guest/events_reader.c \
+  libspawn/guest/examine.c \
   libspawn/guest/host.c \
   libspawn/guest/intent.c \
   libspawn/guest/libxl_json.c \
@@ -117,7 +118,8 @@ LIBSPAWN_SOURCES := \
   libspawn/service/supervisor_control.c \
   libspawn/service/supervisor_memory.c \
   libspawn/service/supervisor_model.c \
-  libspawn/service/supervisor_policy.c
+  libspawn/service/supervisor_policy.c \
+  libspawn/service/supervisor_workers.c
 
 LIBSPAWN_LIBS := -lyajl -ldl
 

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "guest/confine.h"
 #include "guest/events.h"
+#include "guest/examine.h"
 #include "guest/host.h"
 #include "guest/intent.h"
 #include "guest/names.h"
@@ -224,6 +225,7 @@ finish(struct libspawn_create *create)
     const struct libspawn_report *report = NULL;
 
     create->state = LIBSPAWN__CREATE_DONE;
+    libspawn__examine_dispose(create);
     libspawn__host_unlock(create->host, &create->guest_lock);
     note_end(create);
     if (create->err.code == LIBSPAWN_ERR_CHILD && create->dm) {
@@ -578,6 +580,8 @@ libspawn_create_abort(struct libspawn_create *create)
         libspawn__create_step_done(create, &create->err);
     } else if (libspawn__confine_abort_probe(create)) {
         libspawn__create_step_done(create, &create->err);
+    } else if (create->abort_step) {
+        create->abort_step(create);
     } else if (create->dm && !create->is_dm_ended) {
         /* The step in flight waits for the device model: its end is the end
          * of the waiting. */

@@ -23,6 +23,18 @@
 #include "guest/hypervisor.h"
 #include "proc/lock_wait.h"
 
+/* What a configuration names on disk: see guest/examine.h. */
+struct libspawn__examined;
+
+struct libspawn__examination {
+    struct libspawn__examined *files;
+    size_t n_files;
+    size_t n_looked; /* the first ones: they were judged */
+    int (*judge)(const struct libspawn_create *create,
+                 const struct libspawn__examined *file,
+                 struct libspawn_err *err);
+};
+
 enum libspawn__create_state {
     LIBSPAWN__CREATE_RUNNING,
     LIBSPAWN__CREATE_UNDOING,
@@ -52,6 +64,11 @@ struct libspawn_create {
     struct libspawn__dm *dm;              /* NULL: not started, or undone */
     struct libspawn__restrict restricted; /* see guest/confine.h */
     void *impl;                           /* the hypervisor's own */
+    struct libspawn__examination examination;
+
+    /* Ends what the pending step waits for, after which it is done as always,
+     * with create->err.  NULL: its device model's end is its end too. */
+    void (*abort_step)(struct libspawn_create *create);
 
     /* Private to confine.c: while a program is asked what it supports. */
     struct libspawn__probe *probe;

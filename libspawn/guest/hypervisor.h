@@ -12,6 +12,7 @@
 #include "store/store.h"
 
 struct libspawn__intent;
+struct libspawn__worker;
 
 /* The host, inside. */
 struct libspawn_host {
@@ -24,6 +25,10 @@ struct libspawn_host {
     void (*warning)(void *user, const char *sentence); /* may be NULL */
     void *warning_user;
     struct libspawn__store *store;
+
+    /* Of class "probe", borrowed: does what may block for as long as somebody
+     * else's disk or script likes.  NULL: this process does it, and waits. */
+    struct libspawn__worker *probe_worker;
 };
 
 /* One step of a creation.  'run' returns 0 when it is done,

@@ -399,6 +399,9 @@ enum libspawn_guest_event_kind {
     LIBSPAWN_GUEST_EVENT_PRESERVED, /* it has ended; its remains are kept */
     LIBSPAWN_GUEST_EVENT_DESTROYED,
     LIBSPAWN_GUEST_EVENT_CREATE_FAILED, /* reason: libspawn_code_name */
+    /* Of the processes that do for its supervisor what may block; reason: io
+     * or probe. */
+    LIBSPAWN_GUEST_EVENT_WORKER_DEGRADED,
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED,
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT, /* in order */
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST  /* without a word */

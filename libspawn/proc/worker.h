@@ -23,7 +23,7 @@
  *                     v
  *                    REFUSING, STOPPED
  *
- *   OFF       not started yet; the first request starts it
+ *   OFF       not started yet, or at rest; the next request starts it
  *   RUNNING   it takes requests
  *   KILLED    SIGKILL was sent, and it has not ended yet
  *   RESTING   the next is started soon; requests wait, or, when too many have
@@ -147,6 +147,7 @@ struct libspawn__worker {
     bool is_stopping; /* it ends when all is done */
     bool is_degraded; /* RESTING, and refusing meanwhile */
     bool is_mad;      /* what it says makes no sense any more */
+    bool is_canceled; /* KILLED, and nothing is left that was asked */
     pid_t pid;
     int fd; /* the socket; -1: there is no process */
     struct libspawn__io io;
@@ -197,6 +198,15 @@ bool libspawn__worker_is_running(const struct libspawn__worker *worker);
 int libspawn__worker_request(struct libspawn__worker *worker,
                              const struct libspawn__worker_request *request,
                              struct libspawn_err *err);
+
+/* What is under way, and all that waits, ends with this error, and the process
+ * is killed if it is at anything: for work that is worth nothing half-done.
+ * The replies come as always, when it has ended or cannot. */
+void libspawn__worker_cancel(struct libspawn__worker *worker,
+                             const struct libspawn_err *err);
+
+/* Ends a process that has nothing to do; the next request starts another. */
+void libspawn__worker_rest(struct libspawn__worker *worker);
 
 /* No more requests; the end of the last one is the end of the process, and
  * _STOPPED follows. */

@@ -49,6 +49,7 @@ start_process(struct libspawn__worker *worker, struct libspawn_err *err)
     }
     worker->fd = TAKE_FD(ours);
     worker->is_mad = false;
+    worker->is_canceled = false;
     worker->late = 0;
     worker->end_err.code = 0;
     worker->state = LIBSPAWN__WORKER_RUNNING;
@@ -271,7 +272,9 @@ was_killed(struct libspawn__worker *worker)
     struct libspawn_err err = worker->end_err;
 
     forget_process(worker);
-    if (worker->is_mad) {
+    if (worker->is_canceled) {
+        libspawn__worker_fail_all(worker, &err);
+    } else if (worker->is_mad) {
         /* It is not known any more what it has done. */
         libspawn__worker_fail_sent(worker, &err);
     } else {
@@ -282,6 +285,8 @@ was_killed(struct libspawn__worker *worker)
         become_stopped(worker);
     } else if (!free_place(worker)) {
         refuse(worker);
+    } else if (worker->is_canceled) {
+        worker->state = LIBSPAWN__WORKER_OFF;
     } else if (worker->is_mad) {
         plan_next(worker);
     } else {
@@ -308,6 +313,34 @@ libspawn__worker_kill_late(struct libspawn__worker *worker,
 {
     worker->late = libspawn__worker_first(worker);
     kill_process(worker, err);
+}
+
+void
+libspawn__worker_cancel(struct libspawn__worker *worker,
+                        const struct libspawn_err *err)
+{
+    if (!libspawn__worker_first(worker)) {
+        return;
+    }
+    if (worker->state == LIBSPAWN__WORKER_RUNNING) {
+        kill_process(worker, err);
+    }
+    if (worker->state == LIBSPAWN__WORKER_KILLED) {
+        worker->is_canceled = true;
+        worker->end_err = *err;
+    } else {
+        libspawn__worker_fail_all(worker, err);
+    }
+}
+
+void
+libspawn__worker_rest(struct libspawn__worker *worker)
+{
+    if (worker->state == LIBSPAWN__WORKER_RUNNING &&
+        !libspawn__worker_first(worker) && !worker->is_stopping) {
+        forget_process(worker);
+        worker->state = LIBSPAWN__WORKER_OFF;
+    }
 }
 
 void

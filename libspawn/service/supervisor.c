@@ -55,6 +55,7 @@ forget_create(struct libspawn__supervisor *s)
 
     s->create = NULL;
     libspawn_create_free(create);
+    libspawn__supervisor_rest_workers(s);
 }
 
 static void
@@ -492,6 +493,9 @@ libspawn__supervisor_new(
                          libspawn__supervisor_on_settled);
     rc = take_identity(s, err);
     if (!rc) {
+        rc = libspawn__supervisor_make_workers(s, err);
+    }
+    if (!rc) {
         rc = libspawn__supervisor_listen(s, err);
     }
     if (!rc) {
@@ -512,6 +516,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
         return;
     }
     libspawn_create_free(s->create);
+    libspawn__supervisor_free_workers(s);
     libspawn__dm_free(s->dm);
     libspawn__task_cancel(&s->task);
     libspawn__timer_cancel(&s->timer);

@@ -9,6 +9,7 @@
  *   supervisor_policy.c   what follows an end
  *   supervisor_memory.c   taking over, also from one that died
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
+ *   supervisor_workers.c  what may block, which others do for it
  *
  * There is one per guest, which its pid file makes sure of.  It may die at
  * any time: the guest does not notice, and another adopts it.
@@ -22,6 +23,7 @@
 #include "guest/create.h"
 #include "guest/supervision.h"
 #include "proc/pidfile.h"
+#include "proc/worker.h"
 #include "service/admission.h"
 #include "service/states.h"
 #include "wire/rpc_server.h"
@@ -43,6 +45,12 @@ struct libspawn__supervisor_callbacks {
     void *user;
 };
 
+enum {
+    LIBSPAWN__SUPERVISOR_IO,
+    LIBSPAWN__SUPERVISOR_PROBE,
+    LIBSPAWN__SUPERVISOR_N_WORKERS
+};
+
 struct libspawn__supervisor {
     struct libspawn_host *host;
     const struct libspawn_guest_config *config; /* borrowed, or 'updated' */
@@ -52,6 +60,7 @@ struct libspawn__supervisor {
     struct libspawn__pidfile pidfile;
     struct libspawn__rpc_server *control;
     char *control_path;
+    struct libspawn__worker *workers[LIBSPAWN__SUPERVISOR_N_WORKERS];
     struct libspawn__list settling; /* who waits for what follows an end */
 
     enum libspawn__state state;
@@ -184,6 +193,19 @@ libspawn__timer_fn libspawn__supervisor_on_settled;
  * not admitted for so long that the limit is reached. */
 void libspawn__supervisor_decide(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_give_up(struct libspawn__supervisor *supervisor);
+
+/* supervisor_workers.c */
+int libspawn__supervisor_make_workers(struct libspawn__supervisor *supervisor,
+                                      struct libspawn_err *err);
+void libspawn__supervisor_free_workers(struct libspawn__supervisor *supervisor);
+
+/* Those that have nothing to do end. */
+void libspawn__supervisor_rest_workers(struct libspawn__supervisor *supervisor);
+
+/* A member "workers" of the object that is being written. */
+void libspawn__supervisor_describe_workers(
+    const struct libspawn__supervisor *supervisor,
+    struct libspawn__json_writer *writer);
 
 /* supervisor_control.c */
 int libspawn__supervisor_listen(struct libspawn__supervisor *supervisor,

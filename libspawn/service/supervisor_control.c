@@ -44,6 +44,7 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     if (s->end_text) {
         libspawn__json_put_string(w, "last_end", s->end_text);
     }
+    libspawn__supervisor_describe_workers(s, w);
     libspawn__json_end_object(w);
     text = libspawn__json_writer_take(w);
     libspawn__rpc_answer(request, text);

@@ -1,6 +1,8 @@
 /*
  * What is not ours and may hang: images, and locks that others hold.
  */
+#include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -10,6 +12,8 @@
 
 /* ---- Images ------------------------------------------------------------ */
 
+/* A main process that is killed meanwhile has no more use for it, and the disk
+ * may hang for ever. */
 static int
 open_image(struct job *job, struct libspawn_err *err)
 {
@@ -24,7 +28,9 @@ open_image(struct job *job, struct libspawn_err *err)
     if (!path) {
         return job_fail_payload(job, err);
     }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     rc = libspawn__image_open(path, open_image->flags, &image, &fd, err);
+    prctl(PR_SET_PDEATHSIG, 0);
     return rc ? rc : job_reply_if_asked(job, &image, sizeof image, &fd, 1);
 }
 

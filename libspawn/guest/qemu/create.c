@@ -21,7 +21,7 @@ check_files(struct libspawn_create *create, struct libspawn_err *err)
                               "a guest of type pv or pvh needs a Xen host; "
                               "here there is type = \"hvm\"");
     }
-    return libspawn__qemu_check_files(create->config, err);
+    return libspawn__qemu_check_files(create, err);
 }
 
 /* ---- Domain id --------------------------------------------------------- */
@@ -301,8 +301,7 @@ start_program(struct libspawn_create *create, const char *program,
         rc = add_serials(create, plan, serials, err);
     }
     if (!rc && is_handed(create)) {
-        rc = libspawn__qemu_hand_files(create->host, create->config,
-                                       create->domid, plan, &handed, err);
+        rc = libspawn__qemu_hand_files(create, plan, &handed, err);
     }
     if (!rc) {
         rc = libspawn__create_start_dm(create, plan, qmp_path, err);

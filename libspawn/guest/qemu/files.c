@@ -2,12 +2,11 @@
  * What the configuration names on disk.  QEMU would find most of this out
  * too, but only after a start, and one cause per start.
  */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/fd.h"
+#include "base/util.h"
 #include "guest/qemu/qemu.h"
 
 static const char *const programs[] = {
@@ -39,29 +38,7 @@ libspawn__qemu_find_program(const struct libspawn_guest_config *config,
     return *path_r ? 0 : libspawn__fail_nomem(err);
 }
 
-/* Opens without waiting for anybody: a FIFO has no place here. */
-static int
-open_checked(const char *what, const char *path, int flags, int *fd_r,
-             struct libspawn_err *err)
-{
-    AUTO_FD int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
-
-    if (fd < 0) {
-        return libspawn__fail_errno(err, errno, "%s '%s'", what, path);
-    }
-    if (fstat(fd, &st) < 0) {
-        return libspawn__fail_errno(err, errno, "%s '%s'", what, path);
-    }
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
-        return libspawn__fail(
-            err, LIBSPAWN_ERR_INVALID,
-            "%s '%s' is %s, not a file or block device", what, path,
-            S_ISDIR(st.st_mode) ? "a directory" : "something else");
-    }
-    *fd_r = TAKE_FD(fd);
-    return 0;
-}
+/* ---- What will do ------------------------------------------------------ */
 
 /* First bytes of the formats that have any (QEMU's docs/interop). */
 static const struct {
@@ -75,19 +52,16 @@ static const struct {
 };
 
 static int
-check_format(const struct libspawn_disk *disk, int fd,
+check_format(const struct libspawn_disk *disk,
+             const struct libspawn__worker_image *image,
              struct libspawn_err *err)
 {
-    char head[8] = "";
     size_t i;
 
-    if (libspawn__fd_read_full(fd, head, sizeof head) < 0) {
-        return libspawn__fail_errno(err, errno, "reading disk '%s'",
-                                    disk->target);
-    }
     for (i = 0; i < ARRAY_SIZE(formats); i++) {
         if (formats[i].format == disk->format &&
-            memcmp(head, formats[i].magic, strlen(formats[i].magic)) != 0) {
+            memcmp(image->head, formats[i].magic,
+                   strlen(formats[i].magic)) != 0) {
             return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                                   "disk '%s' is not in format %s",
                                   disk->target, formats[i].name);
@@ -96,12 +70,93 @@ check_format(const struct libspawn_disk *disk, int fd,
     return 0;
 }
 
+/* Where the formats say that there is another file beneath (QEMU's
+ * docs/interop): a number that is not 0, or a bit that is set. */
+static const struct {
+    enum libspawn_disk_format format;
+    unsigned int offset;
+    unsigned int size;
+    unsigned char mask; /* of each byte */
+} backing_marks[] = {
+    { LIBSPAWN_DISK_QCOW, 8, 8, 0xff },
+    { LIBSPAWN_DISK_QCOW2, 8, 8, 0xff },
+    { LIBSPAWN_DISK_QED, 16, 1, 0x01 },
+};
+
+/* QEMU would open that one by its name, and may not. */
 static int
-check_disk(const struct libspawn_disk *disk, struct libspawn_err *err)
+check_backing(const struct libspawn_disk *disk,
+              const struct libspawn__worker_image *image,
+              struct libspawn_err *err)
 {
-    bool is_read_only = disk->read_only || disk->is_cdrom;
-    AUTO_FD int fd = -1;
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < ARRAY_SIZE(backing_marks); i++) {
+        const unsigned char *mark = image->head + backing_marks[i].offset;
+
+        for (k = 0; k < backing_marks[i].size; k++) {
+            if (backing_marks[i].format == disk->format &&
+                mark[k] & backing_marks[i].mask) {
+                return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                                      "disk '%s' has a backing file, which "
+                                      "dm_restrict puts out of reach",
+                                      disk->target);
+            }
+        }
+    }
+    return 0;
+}
+
+static int
+judge(const struct libspawn_create *create,
+      const struct libspawn__examined *file, struct libspawn_err *err)
+{
+    const struct libspawn__worker_image *image = &file->image;
+    const struct libspawn_disk *disk = file->about;
     int rc;
+
+    if (!S_ISREG(image->mode) && !S_ISBLK(image->mode)) {
+        return libspawn__fail(
+            err, LIBSPAWN_ERR_INVALID,
+            "%s '%s' is %s, not a file or block device", file->what,
+            file->path,
+            S_ISDIR(image->mode) ? "a directory" : "something else");
+    }
+    if (!disk) {
+        return 0;
+    }
+    rc = check_format(disk, image, err);
+    if (!rc && create->config->dm_restrict == LIBSPAWN_CHOICE_YES) {
+        rc = check_backing(disk, image, err);
+    }
+    return rc;
+}
+
+/* ---- What there is ----------------------------------------------------- */
+
+/* It may come to run as somebody who can open nothing of its guest. */
+static bool
+may_be_handed(const struct libspawn_guest_config *config)
+{
+    return config->dm_restrict == LIBSPAWN_CHOICE_YES ||
+           config->device_model_user;
+}
+
+/* QEMU opens a disk for reading first, and for writing when it is used. */
+static int
+add_disk(struct libspawn_create *create, const struct libspawn_disk *disk,
+         struct libspawn_err *err)
+{
+    struct libspawn__examined file = {
+        .what = "disk",
+        .path = disk->target,
+        .flags = LIBSPAWN__QEMU_OPEN_WRITE,
+        .about = disk,
+        .is_kept = may_be_handed(create->config),
+    };
+    bool is_read_only = disk->read_only || disk->is_cdrom;
+    int rc = 0;
 
     if (!disk->target || disk->format == LIBSPAWN_DISK_EMPTY) {
         return 0;
@@ -113,38 +168,54 @@ check_disk(const struct libspawn_disk *disk, struct libspawn_err *err)
                               "read-only; name it 'sda' or 'xvda'",
                               disk->vdev);
     }
-    rc = open_checked("disk", disk->target, is_read_only ? O_RDONLY : O_RDWR,
-                      &fd, err);
-    return rc ? rc : check_format(disk, fd, err);
+    if (!is_read_only) {
+        rc = libspawn__examine_add(create, &file, err);
+    }
+    if (!rc && (is_read_only || file.is_kept)) {
+        file.flags = LIBSPAWN__QEMU_OPEN_READ;
+        rc = libspawn__examine_add(create, &file, err);
+    }
+    return rc;
 }
 
+/* QEMU opens a kernel by its name, so it gets a copy. */
 static int
-check_readable(const char *what, const char *path, struct libspawn_err *err)
+add_file(struct libspawn_create *create, const char *what, const char *path,
+         bool is_copied, struct libspawn_err *err)
 {
-    AUTO_FD int fd = -1;
+    bool is_kept = may_be_handed(create->config);
+    const struct libspawn__examined file = {
+        .what = what,
+        .path = path,
+        .flags = is_copied && is_kept ? LIBSPAWN__QEMU_OPEN_COPY
+                                      : LIBSPAWN__QEMU_OPEN_READ,
+        .is_kept = is_kept,
+    };
 
-    return path ? open_checked(what, path, O_RDONLY, &fd, err) : 0;
+    return path ? libspawn__examine_add(create, &file, err) : 0;
 }
 
 int
-libspawn__qemu_check_files(const struct libspawn_guest_config *config,
+libspawn__qemu_check_files(struct libspawn_create *create,
                            struct libspawn_err *err)
 {
+    const struct libspawn_guest_config *config = create->config;
     struct libspawn__qemu_firmware firmware = { NULL, NULL };
-    int rc = check_readable("kernel", config->kernel, err);
+    int rc = add_file(create, "kernel", config->kernel, true, err);
     size_t i;
 
     if (!rc) {
         rc = libspawn__qemu_find_firmware(config, &firmware, err);
     }
     if (!rc) {
-        rc = check_readable("firmware", firmware.code, err);
+        rc = add_file(create, "firmware", firmware.code, !firmware.variables,
+                      err);
     }
     if (!rc && config->kernel) {
-        rc = check_readable("ramdisk", config->ramdisk, err);
+        rc = add_file(create, "ramdisk", config->ramdisk, true, err);
     }
     for (i = 0; !rc && i < config->n_disks; i++) {
-        rc = check_disk(&config->disks[i], err);
+        rc = add_disk(create, &config->disks[i], err);
     }
-    return rc;
+    return rc ? rc : libspawn__examine_run(create, judge, err);
 }

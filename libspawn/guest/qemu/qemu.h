@@ -26,6 +26,7 @@
 #include "dm/dm.h"
 #include "dm/probe.h"
 #include "guest/create.h"
+#include "guest/examine.h"
 
 extern const struct libspawn__step libspawn__qemu_steps[];
 extern const struct libspawn__step libspawn__qemu_steps_again[];
@@ -68,8 +69,18 @@ libspawn__qemu_make_variables(const struct libspawn_host *host,
                               const struct libspawn_guest_config *config,
                               struct libspawn_err *err);
 
-/* Whether disks, kernel, ramdisk and firmware can be used. */
-int libspawn__qemu_check_files(const struct libspawn_guest_config *config,
+/* How disks, kernel, ramdisk and firmware are opened. */
+enum {
+    LIBSPAWN__QEMU_OPEN_READ = LIBSPAWN__WORKER_IMAGE_LOOK,
+    LIBSPAWN__QEMU_OPEN_WRITE =
+        LIBSPAWN__WORKER_IMAGE_LOOK | LIBSPAWN__WORKER_IMAGE_WRITE,
+    LIBSPAWN__QEMU_OPEN_COPY =
+        LIBSPAWN__WORKER_IMAGE_LOOK | LIBSPAWN__WORKER_IMAGE_COPY
+};
+
+/* A step: whether they can be used.  What a QEMU with fewer rights may have to
+ * be handed is open from then on. */
+int libspawn__qemu_check_files(struct libspawn_create *create,
                                struct libspawn_err *err);
 
 /* Whether QEMU meets it as an interface of the host. */
@@ -84,11 +95,10 @@ struct libspawn__qemu_handed {
 
 void libspawn__qemu_handed_dispose(struct libspawn__qemu_handed *handed);
 
-/* Opens what the arguments of an 'is_handed' QEMU expect, with the rights of
- * the caller, and adds it to 'plan'. */
-int libspawn__qemu_hand_files(const struct libspawn_host *host,
-                              const struct libspawn_guest_config *config,
-                              uint32_t domid, struct libspawn_plan *plan,
+/* Adds to 'plan' what the arguments of an 'is_handed' QEMU expect, opened with
+ * the rights of the caller. */
+int libspawn__qemu_hand_files(struct libspawn_create *create,
+                              struct libspawn_plan *plan,
                               struct libspawn__qemu_handed *handed,
                               struct libspawn_err *err);
 

@@ -206,7 +206,8 @@ CLI_TESTS := \
   test_xl_sandbox \
   test_xl_state \
   test_xl_supervised \
-  test_xl_usage
+  test_xl_usage \
+  test_xl_workers
 
 $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))

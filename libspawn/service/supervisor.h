@@ -197,10 +197,12 @@ void libspawn__supervisor_give_up(struct libspawn__supervisor *supervisor);
 /* supervisor_workers.c */
 int libspawn__supervisor_make_workers(struct libspawn__supervisor *supervisor,
                                       struct libspawn_err *err);
-void libspawn__supervisor_free_workers(struct libspawn__supervisor *supervisor);
+void
+libspawn__supervisor_free_workers(struct libspawn__supervisor *supervisor);
 
 /* Those that have nothing to do end. */
-void libspawn__supervisor_rest_workers(struct libspawn__supervisor *supervisor);
+void
+libspawn__supervisor_rest_workers(struct libspawn__supervisor *supervisor);
 
 /* A member "workers" of the object that is being written. */
 void libspawn__supervisor_describe_workers(

@@ -39,6 +39,7 @@ LIBSPAWN_SOURCES := \
   libspawn/proc/child.c \
   libspawn/proc/child_end.c \
   libspawn/proc/child_watcher.c \
+  libspawn/proc/core_file.c \
   libspawn/proc/ctx.c \
   libspawn/proc/daemon.c \
   libspawn/proc/exec.c \

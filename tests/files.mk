@@ -17,6 +17,7 @@ UNIT_TESTS := \
   test_cfg_load \
   test_cfg_memory \
   test_config \
+  test_core_file \
   test_events \
   test_events_reader \
   test_exec \

@@ -35,6 +35,7 @@ static const char *const kind_names[] = {
     [LIBSPAWN_GUEST_EVENT_PRESERVED] = "preserved",
     [LIBSPAWN_GUEST_EVENT_DESTROYED] = "destroyed",
     [LIBSPAWN_GUEST_EVENT_CREATE_FAILED] = "create-failed",
+    [LIBSPAWN_GUEST_EVENT_POST_MORTEM] = "post-mortem",
     [LIBSPAWN_GUEST_EVENT_WORKER_DEGRADED] = "worker-degraded",
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED] = "supervisor-started",
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT] = "supervisor-left",

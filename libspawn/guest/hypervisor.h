@@ -122,6 +122,9 @@ struct libspawn__hypervisor {
                            char **json_r, struct libspawn_err *err);
     /* The socket of its device model's monitor. */
     char *(*qmp_path)(struct libspawn_host *host, uint32_t domid);
+    /* The directory in which its device model runs, unless that was handed its
+     * files; NULL: "/". */
+    char *(*work_dir)(struct libspawn_host *host, uint32_t domid);
 };
 
 extern const struct libspawn__hypervisor libspawn__hypervisor_qemu;

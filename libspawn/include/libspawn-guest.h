@@ -399,6 +399,7 @@ enum libspawn_guest_event_kind {
     LIBSPAWN_GUEST_EVENT_PRESERVED, /* it has ended; its remains are kept */
     LIBSPAWN_GUEST_EVENT_DESTROYED,
     LIBSPAWN_GUEST_EVENT_CREATE_FAILED, /* reason: libspawn_code_name */
+    LIBSPAWN_GUEST_EVENT_POST_MORTEM, /* of a core of its device model */
     /* Of the processes that do for its supervisor what may block; reason: io
      * or probe. */
     LIBSPAWN_GUEST_EVENT_WORKER_DEGRADED,

@@ -200,6 +200,11 @@ int libspawn__supervisor_make_workers(struct libspawn__supervisor *supervisor,
 void
 libspawn__supervisor_free_workers(struct libspawn__supervisor *supervisor);
 
+/* Its device model has left a core file: a summary of that is written behind
+ * its log, and told as an event, if one can be made. */
+void libspawn__supervisor_summarize_core(
+    struct libspawn__supervisor *supervisor);
+
 /* Those that have nothing to do end. */
 void
 libspawn__supervisor_rest_workers(struct libspawn__supervisor *supervisor);

@@ -193,6 +193,7 @@ die(struct libspawn__supervisor *s)
     libspawn__timer_cancel(&s->settle_timer);
     libspawn__supervisor_describe_end(
         s, libspawn_child_report(libspawn__dm_child(s->dm)));
+    libspawn__supervisor_summarize_core(s);
     libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
 }
 

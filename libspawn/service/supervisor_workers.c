@@ -7,8 +7,12 @@
  * The event log is not theirs: an event is one write(2) to a file of the state
  * directory, which is in memory (a tmpfs) where nobody has moved it.
  */
+#include <fcntl.h>
+
+#include "base/str.h"
 #include "guest/events.h"
-#include "proc/worker.h"
+#include "proc/core_file.h"
+#include "proc/worker_calls.h"
 #include "service/supervisor.h"
 
 static const char *const classes[LIBSPAWN__SUPERVISOR_N_WORKERS] = {
@@ -72,6 +76,61 @@ libspawn__supervisor_describe_workers(const struct libspawn__supervisor *s,
         libspawn__json_put_string(w, classes[i], describe(s->workers[i]));
     }
     libspawn__json_end_object(w);
+}
+
+/* ---- Core files -------------------------------------------------------- */
+
+static void
+on_summary(struct libspawn__worker *worker,
+           struct libspawn__worker_reply *reply, void *user)
+{
+    struct libspawn__supervisor *s = user;
+
+    libspawn__worker_rest(worker);
+    libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_POST_MORTEM, NULL,
+                              reply->code ? reply->err->text
+                                          : "a summary of the core is in the "
+                                            "log of the device model");
+}
+
+/* NULL: there is none that could be found. */
+static char *
+find_core(const struct libspawn__supervisor *s,
+          const struct libspawn_report *report)
+{
+    char *(*work_dir)(struct libspawn_host *host, uint32_t domid) =
+        s->host->hypervisor->work_dir;
+    AUTO_FREE char *dir = work_dir ? work_dir(s->host, s->domid) : NULL;
+    const struct libspawn__core_owner owner = {
+        .pid = report->pid,
+        .signal = report->signal,
+        .program = report->program,
+        .directory = dir ? dir : "/",
+    };
+
+    return libspawn__core_file_find(&owner);
+}
+
+void
+libspawn__supervisor_summarize_core(struct libspawn__supervisor *s)
+{
+    const struct libspawn_report *report =
+        libspawn_child_report(libspawn__dm_child(s->dm));
+    const struct libspawn__worker_hearer hearer = { on_summary, s };
+    AUTO_FREE char *core = report->core_dumped ? find_core(s, report) : NULL;
+    AUTO_FD int log = core ? open(report->log_path,
+                                  O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)
+                           : -1;
+    const struct libspawn__worker_core request = {
+        .core = core,
+        .program = report->program,
+        .output_fd = log,
+    };
+
+    if (log >= 0) {
+        libspawn__worker_post_mortem(s->workers[LIBSPAWN__SUPERVISOR_IO],
+                                     &request, &hearer, NULL);
+    }
 }
 
 /* ---- Life -------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -390,6 +391,48 @@ TEST_TIMEOUT(worker_killed_again_and_again__is_told_and_the_supervisor_lives,
     events = xl_run("events");
     assert_contains(events.out, "worker-degraded");
     revive_disk(&disk);
+    destroy = xl_run("destroy", XL_GUEST);
+    xl_assert_ok(&destroy);
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+}
+
+/* ---- A core ------------------------------------------------------------ */
+
+static bool
+is_summarized(void *user)
+{
+    AUTO_OUTPUT struct harness_output events = xl_run("events");
+
+    (void)user;
+    return strstr(events.out, "post-mortem");
+}
+
+/* Covers F11. */
+TEST_TIMEOUT(core_of_a_device_model__is_summarized_in_its_log, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output create = { 0 };
+    AUTO_OUTPUT struct harness_output destroy = { 0 };
+    AUTO_FREE char *pattern =
+        harness_read_file("/proc/sys/kernel/core_pattern");
+    AUTO_FREE char *log = NULL;
+    struct rlimit limit;
+
+    xl_begin();
+    ck_assert_int_eq(getrlimit(RLIMIT_CORE, &limit), 0);
+    if (strcmp(pattern, "core\n") != 0 || limit.rlim_max != RLIM_INFINITY) {
+        TEST_SKIP("cores do not stay where they are made here");
+    }
+    xl_write_model_config("'--core', '--die-after=300'");
+    create = xl_run("create", XL_CONFIG);
+    xl_assert_ok(&create);
+    ck_assert(harness_wait_until(is_summarized, NULL, XL_WAIT_MS));
+    log = harness_read_file("state/log/qemu-dm-" XL_GUEST ".log");
+    if (access("/usr/bin/gdb", X_OK)) {
+        assert_contains(log, "no summary of the core '");
+    } else {
+        assert_contains(log, "SIGABRT");
+    }
+    ck_assert(harness_wait_until(has_no_worker, NULL, XL_WAIT_MS));
     destroy = xl_run("destroy", XL_GUEST);
     xl_assert_ok(&destroy);
     ck_assert(harness_wait_children(XL_WAIT_MS));

@@ -279,6 +279,12 @@ read_libxl_json(struct libspawn_host *host, uint32_t domid, char **json_r,
 }
 
 static char *
+work_dir(struct libspawn_host *host, uint32_t domid)
+{
+    return libspawn__qemu_guest_dir(host, domid);
+}
+
+static char *
 qmp_path(struct libspawn_host *host, uint32_t domid)
 {
     return libspawn__qemu_guest_file(host, domid, "qmp");
@@ -303,4 +309,5 @@ const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
     .find_config = find_config,
     .read_libxl_json = read_libxl_json,
     .qmp_path = qmp_path,
+    .work_dir = work_dir,
 };

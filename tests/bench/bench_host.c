@@ -7,7 +7,6 @@
  *           program alone
  */
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -19,76 +18,24 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "dm/dm.h"
 #include "tests/bench/bench.h"
-#include "wire/json.h"
+#include "tests/bench/bench_xl.h"
 #include "wire/stream.h"
 
 struct setting {
-    char *bin;                       /* directory of the programs */
-    char *config;                    /* of the guest */
     struct libspawn__strv bare_argv; /* QEMU's, as xl built it */
 };
-
-static char *
-program(const struct setting *s, const char *name)
-{
-    return libspawn__str_format("%s/%s", s->bin, name);
-}
 
 /* ---- create ------------------------------------------------------------ */
 
 static int64_t
-run_xl(const struct setting *s, char *const args[], int expected_exit)
-{
-    AUTO_FREE char *xl = program(s, "xl");
-    char *argv[8] = { xl };
-    size_t i;
-
-    for (i = 0; args[i]; i++) {
-        argv[i + 1] = args[i];
-    }
-    return bench_time_program(argv, expected_exit);
-}
-
-static int64_t
 create_by_xl(void *user)
 {
-    const struct setting *s = user;
-    char create[] = "create";
-    char destroy[] = "destroy";
-    char name[] = "bench";
-    char *create_args[] = { create, s->config, NULL };
-    char *destroy_args[] = { destroy, name, NULL };
-    int64_t time = run_xl(s, create_args, 0);
+    int64_t time = bench_xl(0, "create", BENCH_XL_CONFIG);
 
-    return time < 0 || run_xl(s, destroy_args, 0) < 0 ? -1 : time;
-}
-
-/* Reads until a line with 'word' has come. */
-static bool
-await_line(int fd, const char *word)
-{
-    char text[8192];
-    size_t size = 0;
-
-    while (size < sizeof text - 1) {
-        struct pollfd pollfd = { .fd = fd, .events = POLLIN };
-        ssize_t n;
-
-        if (poll(&pollfd, 1, 20000) <= 0) {
-            return false;
-        }
-        n = read(fd, text + size, sizeof text - 1 - size);
-        if (n <= 0) {
-            return false;
-        }
-        size += (size_t)n;
-        text[size] = '\0';
-        if (strstr(text, word) && text[size - 1] == '\n') {
-            return true;
-        }
-    }
-    return false;
+    (void)user;
+    return time < 0 || bench_xl(0, "destroy", BENCH_XL_GUEST) < 0 ? -1 : time;
 }
 
 static bool
@@ -96,78 +43,101 @@ negotiate(int fd)
 {
     static const char command[] = "{\"execute\":\"qmp_capabilities\"}\n";
 
-    return await_line(fd, "\"QMP\"") &&
+    return bench_xl_await_line(fd, "\"QMP\"") &&
            !libspawn__fd_write_full(fd, command, sizeof command - 1) &&
-           await_line(fd, "\"return\"");
+           bench_xl_await_line(fd, "\"return\"");
 }
 
-/* The listener as descriptor 3 and a second one as 4, as xl gives them. */
-static int64_t
-create_bare(void *user)
-{
-    struct setting *s = user;
-    posix_spawn_file_actions_t actions;
-    struct libspawn_err err;
-    AUTO_FD int listener = -1;
-    AUTO_FD int serial = -1;
-    AUTO_FD int fd = -1;
-    int64_t begin = bench_now_ns();
-    int64_t end;
-    pid_t pid;
+/* Its descriptors in the order of libspawn/dm/dm.h, as xl gives them: a
+ * monitor for others, our own, a serial port. */
+static const char *const listeners[] = { "bare-qmp", "bare-own",
+                                         "bare-serial" };
 
-    unlink("bare-qmp");
-    unlink("bare-serial");
-    if (libspawn__stream_listen("punix:bare-qmp", 0600, &listener, &err) ||
-        libspawn__stream_listen("punix:bare-serial", 0600, &serial, &err) ||
-        libspawn__stream_connect("unix:bare-qmp", &fd, &err)) {
-        fprintf(stderr, "bench: %s\n", err.text);
-        return -1;
+static int
+listen_all(int fds[ARRAY_SIZE(listeners)], struct libspawn_err *err)
+{
+    int rc = 0;
+    size_t i;
+
+    for (i = 0; !rc && i < ARRAY_SIZE(listeners); i++) {
+        AUTO_FREE char *name =
+            libspawn__str_format("punix:%s", listeners[i]);
+
+        unlink(listeners[i]);
+        rc = libspawn__stream_listen(name, 0600, &fds[i], err);
     }
+    return rc;
+}
+
+/* With the listeners from descriptor LIBSPAWN__DM_QMP_FD on. */
+static int
+spawn_bare(struct setting *s, const int fds[ARRAY_SIZE(listeners)],
+           pid_t *pid_r)
+{
+    enum { ABOVE_ALL = 100 };
+    posix_spawn_file_actions_t actions;
+    int n = ARRAY_SIZE(listeners);
+    int i;
+    int r;
+
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&actions, listener, 103);
-    posix_spawn_file_actions_adddup2(&actions, serial, 104);
-    posix_spawn_file_actions_adddup2(&actions, 103, 3);
-    posix_spawn_file_actions_adddup2(&actions, 104, 4);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 5);
-    if (posix_spawn(&pid, s->bare_argv.items[0], &actions, NULL,
-                    s->bare_argv.items, environ)) {
-        return -1;
+    for (i = 0; i < n; i++) {
+        posix_spawn_file_actions_adddup2(&actions, fds[i], ABOVE_ALL + i);
     }
+    for (i = 0; i < n; i++) {
+        posix_spawn_file_actions_adddup2(&actions, ABOVE_ALL + i,
+                                         LIBSPAWN__DM_QMP_FD + i);
+    }
+    posix_spawn_file_actions_addclosefrom_np(&actions,
+                                             LIBSPAWN__DM_QMP_FD + n);
+    r = posix_spawn(pid_r, s->bare_argv.items[0], &actions, NULL,
+                    s->bare_argv.items, environ);
     posix_spawn_file_actions_destroy(&actions);
-    libspawn__fd_set_nonblocking(fd, false, NULL);
-    end = negotiate(fd) ? bench_now_ns() : -1;
-    kill(pid, SIGKILL); /* our unreaped child */
-    waitpid(pid, NULL, 0);
+    return r;
+}
+
+static int64_t
+create_bare(void *user)
+{
+    int fds[ARRAY_SIZE(listeners)] = { -1, -1, -1 };
+    struct libspawn_err err;
+    AUTO_FD int fd = -1;
+    int64_t begin = bench_now_ns();
+    int64_t end = -1;
+    pid_t pid;
+    size_t i;
+
+    if (listen_all(fds, &err) ||
+        libspawn__stream_connect("unix:bare-own", &fd, &err)) {
+        fprintf(stderr, "bench: %s\n", err.text);
+    } else if (!spawn_bare(user, fds, &pid)) {
+        libspawn__fd_set_nonblocking(fd, false, NULL);
+        end = negotiate(fd) ? bench_now_ns() : -1;
+        kill(pid, SIGKILL); /* our unreaped child */
+        waitpid(pid, NULL, 0);
+    }
+    for (i = 0; i < ARRAY_SIZE(fds); i++) {
+        libspawn__auto_close(&fds[i]);
+    }
     return end < 0 ? -1 : end - begin;
 }
 
-/* What xl gives QEMU is in /proc of a guest that it created. */
+/* What xl gives QEMU is in /proc of the first guest that it creates. */
 static int
 learn_arguments(struct setting *s)
 {
-    AUTO_FREE char *record = NULL;
     AUTO_FREE char *cmdline = NULL;
     AUTO_FREE char *path = NULL;
-    char create[] = "create";
-    char destroy[] = "destroy";
-    char name[] = "bench";
-    char *create_args[] = { create, s->config, NULL };
-    char *destroy_args[] = { destroy, name, NULL };
     struct libspawn_err err;
-    const char *child;
     size_t size;
     size_t at;
 
-    if (run_xl(s, create_args, 0) < 0 ||
-        libspawn__file_read("state/store/libxl/1/libspawn/dm", 4096, &record,
-                            NULL, &err)) {
+    if (bench_xl(0, "create", BENCH_XL_CONFIG) < 0) {
         return -1;
     }
-    child = strstr(record, "child=");
-    path = libspawn__str_format("/proc/%d/cmdline",
-                                child ? (int)strtol(child + 6, NULL, 10) : 0);
+    path = libspawn__str_format("/proc/%d/cmdline", (int)bench_xl_model(1));
     if (libspawn__file_read(path, 65536, &cmdline, &size, &err)) {
         return -1;
     }
@@ -176,7 +146,7 @@ learn_arguments(struct setting *s)
             return -1;
         }
     }
-    return run_xl(s, destroy_args, 0) < 0 ? -1 : 0;
+    return bench_xl(0, "destroy", BENCH_XL_GUEST) < 0 ? -1 : 0;
 }
 
 /* ---- fail -------------------------------------------------------------- */
@@ -184,24 +154,23 @@ learn_arguments(struct setting *s)
 static int64_t
 fail_by_xl(void *user)
 {
-    const struct setting *s = user;
-    AUTO_FREE char *model = libspawn__str_format(
-        "device_model_override=\"%s/test-device-model\"", s->bin);
-    char create[] = "create";
-    char args[] = "device_model_args=[\"--exit=1\"]";
-    char *argv[] = { create, s->config, model, args, NULL };
+    AUTO_FREE char *model = bench_xl_program("test-device-model");
+    AUTO_FREE char *override =
+        libspawn__str_format("device_model_override=\"%s\"", model);
 
-    return run_xl(s, argv, 1);
+    (void)user;
+    return bench_xl(1, "create", BENCH_XL_CONFIG, override,
+                    "device_model_args=[\"--exit=1\"]");
 }
 
 static int64_t
 fail_bare(void *user)
 {
-    const struct setting *s = user;
-    AUTO_FREE char *model = program(s, "test-device-model");
+    AUTO_FREE char *model = bench_xl_program("test-device-model");
     char option[] = "--exit=1";
     char *argv[] = { model, option, NULL };
 
+    (void)user;
     return bench_time_program(argv, 1);
 }
 
@@ -237,39 +206,24 @@ run_all(struct setting *s)
                : 0;
 }
 
-static int
-write_config(struct setting *s)
-{
-    static const char text[] = "name = \"bench\"\ntype = \"hvm\"\n"
-                               "memory = 32\nserial = \"pty\"\n";
-
-    s->config = strdup("bench.cfg");
-    return s->config ? libspawn__file_replace(s->config, text, sizeof text - 1,
-                                              0644, NULL)
-                     : -1;
-}
-
 int
 main(int argc, char *argv[])
 {
-    struct setting s = { .bin = argc > 2 ? argv[1] : NULL };
-    char dir[] = "/tmp/bench-XXXXXX";
+    AUTO_FREE char *bin = argc == 3 ? realpath(argv[1], NULL) : NULL;
+    struct setting s = { 0 };
     int rc;
 
-    if (argc != 3) {
+    if (!bin) {
         fputs("usage: bench-host PROGRAM_DIRECTORY RESULT.json\n", stderr);
         return 2;
     }
-    if (!mkdtemp(dir) || chdir(dir) < 0 ||
-        setenv("XL_STATE_DIR", "state", 1) < 0 || write_config(&s)) {
-        perror("bench");
+    if (bench_xl_begin(bin)) {
         return 1;
     }
     bench_begin("Without Xen");
     rc = run_all(&s);
     rc = bench_end(argv[2]) || rc;
     libspawn__strv_dispose(&s.bare_argv);
-    free(s.config);
-    libspawn__dir_remove_tree(dir, NULL);
+    bench_xl_end();
     return rc ? 1 : 0;
 }

@@ -5,7 +5,8 @@ BENCH_SHARED_SOURCES := tests/bench/bench.c
 BENCH_PROGRAMS := $(BUILD)/bench/bench-host $(BUILD)/bench/bench-xen \
   $(BUILD)/bench/bench-lib $(BUILD)/bench/bench-caller \
   $(BUILD)/bench/bench-runtime
-SOURCES_bench-host := tests/bench/bench_host.c $(BENCH_SHARED_SOURCES)
+SOURCES_bench-host := tests/bench/bench_host.c tests/bench/bench_xl.c \
+  $(BENCH_SHARED_SOURCES)
 LIBS_bench-host := $(LIBSPAWN_LIBS)
 SOURCES_bench-xen := tests/bench/bench_xen.c $(BENCH_SHARED_SOURCES)
 LIBS_bench-xen := $(LIBSPAWN_LIBS)

@@ -1,7 +1,6 @@
 #include "proc/pidfile.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +8,7 @@
 
 #include "base/auto.h"
 #include "base/fd.h"
+#include "base/pidref.h"
 #include "base/str.h"
 #include "proc/lock.h"
 
@@ -92,10 +92,12 @@ remove_stale(const char *path, const char *beside, pid_t *owner_r,
     }
     rc = libspawn__lock_try_fd(fd, err);
     if (rc == LIBSPAWN_ERR_BUSY) {
+        AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
         pid_t pid = read_pid(path);
 
-        if (pid && kill(pid, 0) < 0 && errno == ESRCH) {
-            return 0;
+        if (pid && libspawn__pidref_from_pid(pid, &ref, NULL) ==
+                       LIBSPAWN_ERR_GONE) {
+            return 0; /* it is just ending, and its lock with it */
         }
         if (owner_r) {
             *owner_r = pid;

@@ -46,7 +46,7 @@ enum libspawn__path {
     LIBSPAWN__PATH_LIBXL_LIBSPAWN,   /* libspawn: what follows */
     LIBSPAWN__PATH_RECORD,           /* libspawn/dm: see proc/record.h */
     LIBSPAWN__PATH_CONFIG_VERSION,   /* libspawn/config-version */
-    LIBSPAWN__PATH_SUPERVISED        /* libspawn/supervised: guest/supervision.h */
+    LIBSPAWN__PATH_SUPERVISED        /* libspawn/supervised: supervision.h */
 };
 
 char *libspawn__path_new(enum libspawn__path path, unsigned int domid);

@@ -180,7 +180,7 @@ take_child(struct monitor *m, const struct libspawn__daemon_verdict *verdict)
     }
     if (rc) {
         /* Its starter waits no more, so nobody wanted it. */
-        kill(verdict->pid, SIGTERM);
+        libspawn__pidref_signal(&m->child, SIGTERM, NULL);
         leave(m, 1);
     } else if (m->is_leaving) {
         libspawn__pidref_signal(&m->child, SIGTERM, NULL);

@@ -52,7 +52,8 @@ check-flow: all guest-images $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) $(FAKES) ## whol
 check-cli: all guest-images $(CLI_PROGRAMS) $(FAKES) ## the command line, as a user meets it
 	@$(RUN_TESTS) -g $(GROUP)cli $(call items,$(CLI_PROGRAMS)) \
 	    $(if $(GROUP),,tests/cli/check-docs \
-	        tests/cli/check-installed tests/cli/check-keys)
+	        tests/cli/check-installed tests/cli/check-keys \
+	        tests/cli/check-states)
 
 check-fuzz: $(FUZZ_PROGRAMS) ## what fuzzing found, and its corpus, once more
 	@$(RUN_TESTS) -g $(GROUP)fuzz $(foreach t,$(FUZZ_TARGETS),\

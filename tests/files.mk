@@ -191,6 +191,7 @@ EXTRA_SOURCES_test_sweep_recycle += tests/flow/recycle.c
 
 # Runs of the programs, as a user would.
 CLI_TESTS := \
+  test_xl_admission \
   test_xl_config \
   test_xl_config_update \
   test_xl_events \
@@ -213,6 +214,7 @@ CLI_TESTS := \
 $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
+EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_lock += tests/flow/lock_story.c
 EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c

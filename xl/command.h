@@ -42,6 +42,7 @@ extern const struct xl__command xl__commands[]; /* ends with a NULL name */
 
 int xl__create_run(struct xl *xl, int argc, char *argv[]);
 int xl__destroy_run(struct xl *xl, int argc, char *argv[]);
+int xl__dm_list_run(struct xl *xl, int argc, char *argv[]);
 int xl__events_run(struct xl *xl, int argc, char *argv[]);
 int xl__list_run(struct xl *xl, int argc, char *argv[]);
 int xl__config_update_run(struct xl *xl, int argc, char *argv[]);

@@ -21,6 +21,7 @@ SOURCES_xl := \
   xl/create_here.c \
   xl/create_show.c \
   xl/create_supervised.c \
+  xl/dm_list.c \
   xl/events.c \
   xl/list.c \
   xl/lock.c \

@@ -207,6 +207,9 @@ note_end(struct libspawn_create *create)
                     : LIBSPAWN_GUEST_EVENT_CREATED,
     };
 
+    if (err->code && create->is_again) {
+        return; /* the guest is there; its supervisor tells of it */
+    }
     if (err->code) {
         event.kind = LIBSPAWN_GUEST_EVENT_CREATE_FAILED;
         event.reason = libspawn_code_name(err->code);

@@ -308,15 +308,15 @@ enter_admitted(struct libspawn__supervisor *s)
 {
     reconcile(s);
     s->is_given_up = false;
-    if (!s->was_admitted) {
-        s->was_admitted = true;
-        s->callbacks.admitted(s->callbacks.user, s->domid);
-    }
     libspawn__supervisor_note(s,
                               s->is_holding ? LIBSPAWN_GUEST_EVENT_RELEASED
                                             : LIBSPAWN_GUEST_EVENT_ADMITTED,
                               NULL, NULL);
     end_holding(s);
+    if (!s->was_admitted) {
+        s->was_admitted = true;
+        s->callbacks.admitted(s->callbacks.user, s->domid);
+    }
 }
 
 static void

@@ -117,6 +117,21 @@ return_nothing(struct libspawn__json_writer *answer)
     return 0;
 }
 
+/* Of whatever protocol; nobody ever connects to it. */
+static int
+run_set_password(struct machine *machine,
+                 const struct libspawn__json *arguments,
+                 struct libspawn__json_writer *answer,
+                 struct libspawn_err *err)
+{
+    (void)machine;
+    return libspawn__json_string(
+               libspawn__json_member(arguments, "password"))
+               ? return_nothing(answer)
+               : libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                                "Parameter 'password' is missing");
+}
+
 static int
 run_cont(struct machine *machine, const struct libspawn__json *arguments,
          struct libspawn__json_writer *answer, struct libspawn_err *err)
@@ -320,6 +335,7 @@ static const struct command COMMANDS[] = {
     { "query-vnc", run_query_vnc },
     { "quit", run_quit },
     { "screendump", run_screendump },
+    { "set_password", run_set_password },
     { "stop", run_stop },
     { "system_powerdown", run_powerdown },
     { "system_reset", run_reset },

@@ -25,6 +25,7 @@ struct monitor {
     struct libspawn__buf in;
     struct libspawn__buf out;
     bool is_negotiated;
+    uint64_t n_clients; /* that it has had, with the present one */
 };
 
 struct monitors {
@@ -84,13 +85,22 @@ flood(struct monitor *monitor)
     flush(monitor);
 }
 
+static bool
+is_mute(const struct monitor *monitor)
+{
+    const struct options *options = monitor->all->options;
+
+    return options->mute || (options->mute_after &&
+                             monitor->n_clients > options->mute_after);
+}
+
 static void
 greet(struct monitor *monitor)
 {
     const struct options *options = monitor->all->options;
     AUTO_FREE char *greeting = NULL;
 
-    if (options->mute) {
+    if (is_mute(monitor)) {
         return;
     }
     if (options->flood) {
@@ -104,9 +114,11 @@ greet(struct monitor *monitor)
 }
 
 static bool
-takes_commands(const struct options *options)
+takes_commands(const struct monitor *monitor)
 {
-    return !options->mute && !options->greet_only && !options->garbage &&
+    const struct options *options = monitor->all->options;
+
+    return !is_mute(monitor) && !options->greet_only && !options->garbage &&
            !options->flood;
 }
 
@@ -155,7 +167,7 @@ take_input(struct monitor *monitor)
 {
     const struct options *options = monitor->all->options;
 
-    if (!takes_commands(options)) {
+    if (!takes_commands(monitor)) {
         libspawn__buf_consume(&monitor->in, monitor->in.size);
     } else if (options->answer_after_ms) {
         libspawn__timer_set(&monitor->answer_timer,
@@ -231,6 +243,7 @@ take_client(struct monitor *monitor, struct libspawn_err *err)
                               monitor->client, EPOLLIN, client_ready, err);
 
     if (!rc) {
+        monitor->n_clients++;
         greet(monitor);
     }
     return rc;

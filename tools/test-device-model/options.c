@@ -78,6 +78,14 @@ set_ms(struct options *options, const struct spec *spec, const char *value,
 }
 
 static int
+set_count(struct options *options, const struct spec *spec, const char *value,
+          struct libspawn_err *err)
+{
+    return libspawn__str_to_u64(value, 1, UINT32_MAX,
+                                MEMBER_AT(uint64_t, options, spec), err);
+}
+
+static int
 set_noise(struct options *options, const struct spec *spec, const char *value,
           struct libspawn_err *err)
 {
@@ -220,6 +228,8 @@ static const struct spec SPECS[] = {
       "append the name of each QMP command to FILE" },
     { "mute", NULL, set_flag, AT(mute),
       "on QMP, accept connections and say nothing" },
+    { "mute-after", "N", set_count, AT(mute_after),
+      "on each QMP monitor, be mute to all connections but the first N" },
     { "never-ready", NULL, set_flag, AT(never_ready), "never become ready" },
     { "no-answer", "COMMAND", add_text, AT(no_answers),
       "do not answer this QMP command; may be repeated" },

@@ -44,6 +44,7 @@ struct options {
 
     /* How it speaks QMP. */
     bool mute;
+    uint64_t mute_after; /* connections; 0: never */
     bool greet_only;
     bool garbage;
     bool flood;

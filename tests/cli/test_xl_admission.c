@@ -1,0 +1,507 @@
+/*
+ * Nothing is torn down for a device model that was not admitted: guests whose
+ * device model dies, hangs or flaps, under the supervisor of xl create.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "tests/cli/supervised_story.h"
+#include "wire/stream.h"
+
+#define G "tale"
+
+static void
+run_ok(const char *command, const char *argument)
+{
+    AUTO_OUTPUT struct harness_output output = xl_run(command, argument);
+
+    xl_assert_ok(&output);
+}
+
+/* A guest that runs. */
+static void
+begin(const char *lines)
+{
+    supervised_begin();
+    supervised_write_config(G, lines);
+    run_ok("create", G ".cfg");
+}
+
+static void
+destroy(const char *guest)
+{
+    run_ok("destroy", guest);
+    ck_assert(!supervised_is(guest));
+}
+
+static void
+kill_model(const char *guest)
+{
+    ck_assert_int_eq(kill(supervised_model_pid(guest), SIGKILL), 0);
+}
+
+/* Another supervisor. */
+static struct xl_process
+adopt(void)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/bin/guest-supervisor", harness_build_dir());
+
+    return xl_start_argv((const char *const[]){ path, "--adopt", G, NULL });
+}
+
+/* ---- What must not change ---------------------------------------------- */
+
+enum { FILES_MAX = 256 };
+
+struct file {
+    char path[512];
+    struct stat st;
+};
+
+struct files {
+    struct file items[FILES_MAX];
+    size_t n;
+};
+
+/* What is made anew for each device model, and belongs to it alone. */
+static bool
+is_of_model(const char *path)
+{
+    static const char *const parts[] = { "/qmp", "/dm", "serial", ".log",
+                                         "device-model", "/.store" };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (strstr(path, parts[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+read_files(const char *dir, struct files *files)
+{
+    DIR *stream = opendir(dir);
+    struct dirent *entry;
+
+    ck_assert_ptr_nonnull(stream);
+    while ((entry = readdir(stream))) {
+        struct file *file = &files->items[files->n];
+
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) {
+            continue;
+        }
+        ck_assert_uint_lt(files->n, FILES_MAX);
+        snprintf(file->path, sizeof file->path, "%s/%s", dir, entry->d_name);
+        ck_assert_int_eq(lstat(file->path, &file->st), 0);
+        if (is_of_model(file->path)) {
+            continue;
+        }
+        files->n++;
+        if (S_ISDIR(file->st.st_mode)) {
+            read_files(file->path, files);
+        }
+    }
+    closedir(stream);
+}
+
+/* All that was set up for guests: their directories, and their nodes. */
+static void
+remember(struct files *files)
+{
+    files->n = 0;
+    read_files("state/guests", files);
+    read_files("state/store/local", files);
+    read_files("state/store/vm", files);
+    read_files("state/store/libxl", files);
+    ck_assert_uint_gt(files->n, 5);
+}
+
+/* A directory in which a device model's own things came and went has another
+ * time, and is the same directory. */
+static void
+assert_untouched(const struct files *files)
+{
+    size_t i;
+
+    for (i = 0; i < files->n; i++) {
+        const struct file *file = &files->items[i];
+        struct stat st;
+
+        ck_assert_msg(!lstat(file->path, &st), "'%s' is gone", file->path);
+        ck_assert_msg(st.st_ino == file->st.st_ino, "'%s' is another",
+                      file->path);
+        ck_assert_msg(S_ISDIR(st.st_mode) ||
+                          (st.st_mtim.tv_sec == file->st.st_mtim.tv_sec &&
+                           st.st_mtim.tv_nsec == file->st.st_mtim.tv_nsec),
+                      "'%s' was written again", file->path);
+    }
+}
+
+/* ---- Flapping ---------------------------------------------------------- */
+
+/* Covers A1. */
+TEST_TIMEOUT(replacement_that_accepts_and_dies__changes_nothing_on_the_host,
+             SUPERVISED_TEST_S)
+{
+    enum { N_DEATHS = 10 };
+    AUTO_FREE char *dying = libspawn__str_format(
+        "--die-after=%d --status=inmigrate", (int)supervised_scaled(3000));
+    struct files files;
+    size_t n_holding;
+
+    begin("on_dm_crash = 'restart'");
+    supervised_await_event(G, "admitted", 1);
+    remember(&files);
+    supervised_set_model(G, dying);
+    kill_model(G);
+    supervised_await_event(G, "device-model-died", N_DEATHS);
+    supervised_set_model(G, "");
+    supervised_await_event(G, "released", 1);
+    assert_untouched(&files);
+    ck_assert_uint_eq(supervised_count_events(G, "destroyed"), 0);
+    ck_assert_uint_eq(supervised_count_events(G, "created"), 1);
+    ck_assert_uint_eq(supervised_count_events(G, "create-failed"), 0);
+    ck_assert_uint_eq(supervised_count_events(G, "device-model-died"),
+                      N_DEATHS);
+    /* 0 + 2 + 4 + 8 + 16 + 4 * 30 s of pauses, and 9 lives: once a minute. */
+    n_holding = supervised_count_events(G, "holding");
+    ck_assert_uint_ge(n_holding, 2);
+    ck_assert_uint_le(n_holding, 5);
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
+/* Covers A15. */
+TEST_TIMEOUT(guest_beside_one_that_flaps__does_not_notice, SUPERVISED_TEST_S)
+{
+    struct files files;
+    pid_t supervisor;
+    pid_t model;
+    int64_t worst = 0;
+    size_t deaths = 0;
+    size_t n_starts;
+
+    begin("on_dm_crash = 'restart'");
+    supervised_write_config("calm", "on_dm_crash = 'restart'");
+    run_ok("create", "calm.cfg");
+    supervised_await_event("calm", "admitted", 1);
+    supervisor = supervised_pid("calm");
+    model = supervised_model_pid("calm");
+    n_starts = supervised_count_lines("calm", "starts", "start");
+    remember(&files);
+    supervised_set_model(G, "--exit-after-ready=3");
+    kill_model(G);
+    while (deaths < 8) {
+        int64_t began = libspawn__clock_now_ms();
+
+        ck_assert_int_eq(supervised_model_pid("calm"), model);
+        worst = MAX(worst, libspawn__clock_now_ms() - began);
+        deaths = supervised_count_events(G, "device-model-died");
+    }
+    ck_assert_int_lt(worst, 500);
+    ck_assert_int_eq(supervised_pid("calm"), supervisor);
+    ck_assert_uint_eq(supervised_count_events("calm", "admitted"), 1);
+    ck_assert_uint_eq(supervised_count_events("calm", "holding"), 0);
+    ck_assert_uint_eq(supervised_count_lines("calm", "starts", "start"),
+                      n_starts);
+    assert_untouched(&files);
+    destroy(G);
+    destroy("calm");
+    xl_assert_nothing_left();
+}
+
+/* ---- Admission --------------------------------------------------------- */
+
+/* Covers A5. */
+TEST_TIMEOUT(guest_that_runs__is_admitted_at_once_and_once, XL_TEST_S)
+{
+    begin("");
+    supervised_await_state(G, "admitted");
+    supervised_await_event(G, "admitted", 1);
+    ck_assert_int_eq(supervised_number(G, "admissions"), 1);
+    ck_assert_int_eq(supervised_number(G, "failing_ms"), 0);
+    destroy(G);
+}
+
+/* Covers A4. */
+TEST_TIMEOUT(model_that_answers_but_never_runs__is_admitted_by_time,
+             SUPERVISED_TEST_S)
+{
+    int64_t began;
+
+    begin("on_dm_crash = 'restart'");
+    supervised_set_model(G, "--status=io-error");
+    began = libspawn__clock_now_ms();
+    kill_model(G);
+    supervised_await_event(G, "released", 1);
+    ck_assert_int_ge(libspawn__clock_now_ms() - began,
+                     supervised_scaled(30000));
+    destroy(G);
+}
+
+/* Covers A6, A13. */
+TEST_TIMEOUT(model_started_again__gets_what_it_lacks_once_and_first,
+             XL_TEST_S)
+{
+    static const char *const once[] = { "set_password", "cont" };
+    size_t i;
+
+    begin("on_dm_crash = 'restart'\nvnc = 1\nvncpasswd = 'secret'");
+    supervised_await_state(G, "admitted");
+    for (i = 0; i < ARRAY_SIZE(once); i++) {
+        ck_assert_uint_eq(supervised_count_lines(G, "qmp", once[i]), 1);
+    }
+    kill_model(G);
+    supervised_await_event(G, "released", 1);
+    ck_assert_int_eq(supervised_number(G, "admissions"), 2);
+    for (i = 0; i < ARRAY_SIZE(once); i++) {
+        ck_assert_uint_eq(supervised_count_lines(G, "qmp", once[i]), 2);
+    }
+    destroy(G);
+}
+
+/* Covers A13. */
+TEST_TIMEOUT(model_that_was_there_all_the_time__gets_no_command, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output log = { 0 };
+    struct xl_process supervisor;
+
+    begin("vnc = 1\nvncpasswd = 'secret'");
+    supervised_await_state(G, "admitted");
+    supervised_kill(G, SIGKILL);
+    ck_assert_int_eq(truncate(G ".qmp", 0), 0);
+    supervisor = adopt();
+    supervised_await_event(G, "admitted", 2);
+    log = harness_run("sort", "-u", G ".qmp");
+    ck_assert_str_eq(log.out, "qmp_capabilities\nquery-status\n");
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+}
+
+/* What was wished for outlives the device model. */
+TEST_TIMEOUT(guest_that_was_paused__is_started_again_paused, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+
+    begin("on_dm_crash = 'restart'");
+    supervised_await_state(G, "admitted");
+    run_ok("pause", G);
+    kill_model(G);
+    supervised_await_event(G, "released", 1);
+    list = xl_run("list", G);
+    assert_contains(list.out, "--p---");
+    ck_assert_uint_eq(supervised_count_lines(G, "qmp", "cont"), 1);
+    destroy(G);
+}
+
+TEST_TIMEOUT(guest_that_was_paused__is_adopted_as_it_is, XL_TEST_S)
+{
+    struct xl_process supervisor;
+
+    begin("");
+    supervised_kill(G, SIGKILL);
+    run_ok("pause", G);
+    supervisor = adopt();
+    supervised_await_event(G, "admitted", 2);
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+    ck_assert_uint_eq(supervised_count_lines(G, "qmp", "cont"), 1);
+}
+
+/* ---- Mute -------------------------------------------------------------- */
+
+/* Asks, as people do, until it says so. */
+static bool
+is_listed_mute(void *user)
+{
+    AUTO_OUTPUT struct harness_output list = xl_run("dm-list");
+
+    (void)user;
+    xl_assert_ok(&list);
+    return strstr(list.out, "connected, not admitted (") != NULL;
+}
+
+/* Covers A2. */
+TEST_TIMEOUT(mute_model__is_listed_connected_and_not_admitted,
+             SUPERVISED_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output json = { 0 };
+    struct xl_process supervisor;
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    supervised_set_model(G, "--mute-after=1");
+    run_ok("create", G ".cfg");
+    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    supervised_kill(G, SIGKILL);
+    supervisor = adopt();
+    ck_assert(harness_wait_until(is_listed_mute, NULL, XL_WAIT_MS));
+    json = xl_run("dm-list", "--json");
+    assert_contains(json.out, "\"state\": \"connected\"");
+    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+}
+
+/* Covers A3. */
+TEST_TIMEOUT(real_qemu_whose_monitor_is_occupied__is_connected_not_admitted,
+             SUPERVISED_TEST_S)
+{
+    AUTO_FD int occupant = -1;
+    struct xl_process supervisor;
+
+    if (xl_no_qemu()) {
+        TEST_SKIP("%s", xl_no_qemu());
+    }
+    supervised_begin();
+    xl_write_config("");
+    run_ok("create", XL_CONFIG);
+    supervised_kill(G, SIGKILL);
+    assert_ok(libspawn__stream_open("unix:state/guests/1/qmp-own", XL_WAIT_MS,
+                                    &occupant, NULL),
+              NULL);
+    ck_assert(harness_wait_readable(occupant, XL_WAIT_MS)); /* its greeting */
+    supervisor = adopt();
+    ck_assert(harness_wait_until(is_listed_mute, NULL, XL_WAIT_MS));
+    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    close(TAKE_FD(occupant));
+    supervised_await_state(G, "admitted");
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+}
+
+TEST_TIMEOUT(guest_without_supervisor__is_listed_so, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    list = xl_run("create", "-e", G ".cfg");
+    xl_assert_ok(&list);
+    harness_output_dispose(&list);
+    list = xl_run("dm-list");
+    xl_assert_ok(&list);
+    assert_contains(list.out, "unsupervised");
+    destroy(G);
+}
+
+/* Its answer is not waited for longer than that of others. */
+TEST_TIMEOUT(supervisor_that_is_stopped__is_listed_without_an_answer,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    int64_t began;
+
+    begin("");
+    kill(supervised_pid(G), SIGSTOP);
+    began = libspawn__clock_now_ms();
+    list = xl_run("dm-list");
+    xl_assert_ok(&list);
+    assert_contains(list.out, "no answer");
+    ck_assert_int_lt(libspawn__clock_now_ms() - began, 3500);
+    kill(supervised_pid(G), SIGCONT);
+    destroy(G);
+}
+
+/* ---- Holding ----------------------------------------------------------- */
+
+/* Covers A9. */
+TEST_TIMEOUT(guest_destroyed_while_it_is_held__leaves_nothing, XL_TEST_S)
+{
+    begin("on_dm_crash = 'restart'");
+    supervised_set_model(G, "--exit=3");
+    kill_model(G);
+    supervised_await_event(G, "device-model-died", 2);
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
+/* Covers A9. */
+TEST_TIMEOUT(guest_destroyed_while_a_mute_model_starts__leaves_nothing,
+             XL_TEST_S)
+{
+    begin("on_dm_crash = 'restart'");
+    supervised_set_model(G, "--mute");
+    kill_model(G);
+    supervised_await_event(G, "restarting", 1);
+    supervised_await_state(G, "starting");
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
+/* Covers A9. */
+TEST_TIMEOUT(supervisor_told_to_end_while_a_mute_model_starts__ends, XL_TEST_S)
+{
+    begin("on_dm_crash = 'restart'");
+    supervised_set_model(G, "--mute");
+    kill_model(G);
+    supervised_await_event(G, "restarting", 1);
+    supervised_await_state(G, "starting");
+    supervised_kill(G, SIGTERM);
+    ck_assert_int_ne(access("state/supervisors/" G ".pid", F_OK), 0);
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
+/* Covers A14. */
+TEST_TIMEOUT(hold_limit_with_preserve__the_guest_is_kept_and_it_is_told_once,
+             SUPERVISED_TEST_S)
+{
+    struct xl_process supervisor;
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    supervised_set_model(G, "--mute-after=1");
+    run_ok("create", G ".cfg");
+    supervised_kill(G, SIGKILL);
+    supervisor = adopt();
+    supervised_await_event(G, "preserved", 1);
+    supervised_await_state(G, "failed");
+    ck_assert_uint_eq(supervised_count_events(G, "preserved"), 1);
+    ck_assert_int_eq(kill(supervised_model_pid(G), 0), 0);
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+    xl_assert_nothing_left();
+}
+
+/* Covers A14. */
+TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
+{
+    struct xl_process supervisor;
+
+    supervised_begin();
+    supervised_write_config(G, "on_dm_crash = 'destroy'");
+    supervised_set_model(G, "--mute-after=1");
+    run_ok("create", G ".cfg");
+    supervised_kill(G, SIGKILL);
+    supervisor = adopt();
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+    ck_assert_uint_eq(supervised_count_events(G, "destroyed"), 1);
+    xl_assert_nothing_left();
+}
+
+/* Covers A14. */
+TEST_TIMEOUT(hold_limit_while_a_mute_model_starts__the_guest_is_kept,
+             SUPERVISED_TEST_S)
+{
+    begin("on_dm_crash = 'restart'");
+    supervised_set_model(G, "--mute");
+    kill_model(G);
+    supervised_await_event(G, "preserved", 1);
+    supervised_await_state(G, "failed");
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
+TEST_MAIN("xl_admission")

@@ -322,6 +322,22 @@ libspawn__host_try_guest(struct libspawn_host *host, uint32_t domid,
 }
 
 int
+libspawn__host_lock_guest_start(struct libspawn_host *host, uint32_t domid,
+                                libspawn__lock_wait_fn *fn, void *user,
+                                struct libspawn__lock *lock_r,
+                                struct libspawn__lock_wait **wait_r,
+                                struct libspawn_err *err)
+{
+    const struct libspawn__lock_patience patience = { .timeout_ms = -1 };
+    AUTO(dispose_name) struct lock_name lock = { .path = NULL };
+    int rc = name_guest(host, domid, &lock, err);
+
+    return rc ? rc
+              : libspawn__lock_wait_start(host->ctx, &lock.request, &patience,
+                                          fn, user, lock_r, wait_r, err);
+}
+
+int
 libspawn__host_lock_start(struct libspawn_host *host,
                           const struct libspawn__lock *holding,
                           libspawn__lock_wait_fn *fn, void *user,

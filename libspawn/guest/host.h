@@ -21,6 +21,13 @@ int libspawn__host_lock_guest(struct libspawn_host *host, uint32_t domid,
                               struct libspawn__lock *lock_r,
                               struct libspawn_err *err);
 
+/* The same without blocking; see libspawn__lock_wait_start. */
+int libspawn__host_lock_guest_start(struct libspawn_host *host, uint32_t domid,
+                                    libspawn__lock_wait_fn *fn, void *user,
+                                    struct libspawn__lock *lock_r,
+                                    struct libspawn__lock_wait **wait_r,
+                                    struct libspawn_err *err);
+
 /* LIBSPAWN_ERR_BUSY instead of waiting. */
 int libspawn__host_try_guest(struct libspawn_host *host, uint32_t domid,
                              struct libspawn__lock *lock_r,
@@ -34,6 +41,10 @@ int libspawn__host_lock_start(struct libspawn_host *host,
                               struct libspawn__lock *lock_r,
                               struct libspawn__lock_wait **wait_r,
                               struct libspawn_err *err);
+
+/* libspawn_guest_destroy for its supervisor, which has its lock. */
+int libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,
+                                   struct libspawn_err *err);
 
 /* Lets go; warns when the lock was none any more. */
 void libspawn__host_unlock(struct libspawn_host *host,

@@ -118,6 +118,22 @@ lock_unless_created(struct libspawn_host *host, uint32_t domid,
 }
 
 int
+libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,
+                               struct libspawn_err *err)
+{
+    AUTO_EVENT_SUBJECT struct libspawn__event_subject subject = { 0 };
+    int rc;
+
+    libspawn__event_subject_read(host, domid, &subject);
+    rc = host->hypervisor->destroy(host, domid, err);
+    if (!rc) {
+        libspawn__event_note(host, &subject, LIBSPAWN_GUEST_EVENT_DESTROYED,
+                             NULL, NULL);
+    }
+    return rc;
+}
+
+int
 libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
                        struct libspawn_err *err)
 {

@@ -339,23 +339,15 @@ enter_failed(struct libspawn__supervisor *s)
 static void
 enter_stopping(struct libspawn__supervisor *s)
 {
-    struct libspawn_err err;
-    int rc;
-
     end_holding(s);
-    rc = libspawn_guest_destroy(s->host, s->domid, &err);
-    if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
-        libspawn__str_assign(&s->end_text, err.text, NULL);
-        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
-    } else {
-        libspawn__supervisor_move(s, LIBSPAWN__ON_GONE);
-    }
+    libspawn__supervisor_remove(s);
 }
 
 static void
 enter_terminated(struct libspawn__supervisor *s)
 {
     end_holding(s);
+    libspawn__supervisor_stop_removal(s);
     if (s->callbacks.left && !s->create) {
         s->callbacks.left(s->callbacks.user);
     }
@@ -517,6 +509,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     }
     libspawn_create_free(s->create);
     libspawn__supervisor_free_workers(s);
+    libspawn__supervisor_stop_removal(s);
     libspawn__dm_free(s->dm);
     libspawn__task_cancel(&s->task);
     libspawn__timer_cancel(&s->timer);

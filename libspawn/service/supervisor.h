@@ -8,6 +8,7 @@
  *   supervisor_model.c    what device model and hypervisor say, their ends
  *   supervisor_policy.c   what follows an end
  *   supervisor_memory.c   taking over, also from one that died
+ *   supervisor_removal.c  removing the guest
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
  *   supervisor_workers.c  what may block, which others do for it
  *
@@ -93,6 +94,7 @@ struct libspawn__supervisor {
     bool is_holding;  /* others were told that it is not admitted */
     bool is_given_up; /* the limit of that was reached */
     struct libspawn__timer hold_timer; /* to tell it again, or the limit */
+    struct libspawn__removal *removal; /* NULL: none under way */
 
     int64_t pause;           /* ms until the next try */
     unsigned int n_restarts; /* since it was healthy for long */
@@ -193,6 +195,12 @@ libspawn__timer_fn libspawn__supervisor_on_settled;
  * not admitted for so long that the limit is reached. */
 void libspawn__supervisor_decide(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_give_up(struct libspawn__supervisor *supervisor);
+
+/* supervisor_removal.c: ON_GONE or ON_PRESERVE follows, unless it is stopped,
+ * which leaves the guest as it is. */
+void libspawn__supervisor_remove(struct libspawn__supervisor *supervisor);
+void
+libspawn__supervisor_stop_removal(struct libspawn__supervisor *supervisor);
 
 /* supervisor_workers.c */
 int libspawn__supervisor_make_workers(struct libspawn__supervisor *supervisor,

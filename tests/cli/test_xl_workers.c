@@ -314,6 +314,39 @@ TEST_TIMEOUT(supervisor_killed_while_its_worker_hangs__is_known_at_once,
     ck_assert(harness_wait_children(XL_WAIT_MS));
 }
 
+static bool
+is_stopping(void *user)
+{
+    AUTO_FREE char *status = ask_status(user);
+
+    return strstr(status, "\"state\":\"stopping\"");
+}
+
+/* Covers W2: a guest that is to go, while somebody else has its lock. */
+TEST_TIMEOUT(guest_locked_by_another__is_removed_without_blocking, XL_TEST_S)
+{
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    AUTO_OUTPUT struct harness_output create = { 0 };
+    struct xl_process holder;
+
+    xl_begin();
+    xl_write_model_config(" ]\non_dm_crash = \"destroy\"\ndisk = [ ");
+    create = xl_run("create", XL_CONFIG);
+    xl_assert_ok(&create);
+    session = connect_supervisor();
+    holder = xl_start_talk("lock", XL_GUEST, "--", "cat");
+    xl_say(&holder, "it is held\n");
+    ck_assert(xl_await_words(&holder, "it is held"));
+    kill(find_process("test-device-model"), SIGKILL);
+    ck_assert(harness_wait_until(is_stopping, session, XL_WAIT_MS));
+    ck_assert_int_lt(longest_ping(find_process("guest-supervisor")),
+                     LATENCY_MAX_MS);
+    close(TAKE_FD(holder.in));
+    ck_assert_int_eq(xl_wait(&holder), 0);
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    xl_assert_nothing_left();
+}
+
 /* ---- Workers that die -------------------------------------------------- */
 
 /* Covers W8, W14. */

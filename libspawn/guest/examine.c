@@ -208,20 +208,6 @@ libspawn__examine_take(struct libspawn_create *create, const char *path,
                           "'%s' was not opened before", path);
 }
 
-const struct libspawn__examined *
-libspawn__examine_find(const struct libspawn_create *create, const void *about)
-{
-    const struct libspawn__examination *x = &create->examination;
-    size_t i;
-
-    for (i = 0; i < x->n_files; i++) {
-        if (x->files[i].about == about) {
-            return &x->files[i];
-        }
-    }
-    return NULL;
-}
-
 void
 libspawn__examine_dispose(struct libspawn_create *create)
 {

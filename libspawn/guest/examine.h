@@ -48,12 +48,6 @@ int libspawn__examine_take(struct libspawn_create *create, const char *path,
                            uint32_t flags, int *fd_r,
                            struct libspawn_err *err);
 
-/* What was found of the file that was added with this 'about'; NULL: it was
- * not. */
-const struct libspawn__examined *
-libspawn__examine_find(const struct libspawn_create *create,
-                       const void *about);
-
 /* Forgets all of it. */
 void libspawn__examine_dispose(struct libspawn_create *create);
 

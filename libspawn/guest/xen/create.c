@@ -12,6 +12,7 @@
 #include "dm/vnc.h"
 #include "guest/confine.h"
 #include "guest/create.h"
+#include "guest/examine.h"
 #include "guest/xen/announce.h"
 #include "guest/plugin.h"
 #include "guest/xen/arguments.h"
@@ -44,6 +45,43 @@ forget_guest(struct libspawn_create *create)
         create->impl = NULL;
     }
     return 0;
+}
+
+static int
+accept_disk(const struct libspawn_create *create,
+            const struct libspawn__examined *file, struct libspawn_err *err)
+{
+    (void)create;
+    (void)file;
+    (void)err;
+    return 0;
+}
+
+/* What follows looks at them itself, and would wait for one on a dead disk:
+ * whoever must not wait has them looked at before. */
+static int
+await_disks(struct libspawn_create *create, struct libspawn_err *err)
+{
+    const struct libspawn_guest_config *config = create->config;
+    size_t i;
+    int rc = 0;
+
+    if (!create->host->probe_worker) {
+        return 0;
+    }
+    for (i = 0; !rc && i < config->n_disks; i++) {
+        const struct libspawn_disk *disk = &config->disks[i];
+        const struct libspawn__examined file = {
+            .what = "disk",
+            .path = disk->target,
+            .flags = LIBSPAWN__WORKER_IMAGE_NAME,
+        };
+
+        if (disk->target && !disk->script) {
+            rc = libspawn__examine_add(create, &file, err);
+        }
+    }
+    return rc ? rc : libspawn__examine_run(create, accept_disk, err);
 }
 
 /* A restricted device model is cut off from the store, by which a guest's
@@ -465,6 +503,7 @@ finish(struct libspawn_create *create, struct libspawn_err *err)
  * loaded, a third of its start, while the guest is built, and held at its
  * monitor until there is a guest to look at. */
 const struct libspawn__step libspawn__xen_steps[] = {
+    { "looking at its disks", await_disks, NULL },
     { "looking at the host", examine, forget_guest },
     { "making the domain", make_domain, destroy_domain },
     { "making its directories", make_nodes, remove_nodes },

@@ -24,6 +24,23 @@ bench_now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+double
+bench_proc_number(pid_t pid, const char *file, const char *key)
+{
+    AUTO_FREE char *path = libspawn__str_format("/proc/%d/%s", (int)pid, file);
+    AUTO_FREE char *text = NULL;
+    const char *at = NULL;
+
+    if (!libspawn__file_read(path, 65536, &text, NULL, NULL)) {
+        at = strstr(text, key);
+    }
+    if (!at) {
+        fprintf(stderr, "bench: %s has no '%s'\n", path, key);
+        return -1;
+    }
+    return strtod(at + strlen(key), NULL);
+}
+
 int
 bench_run_program(char *const argv[], int is_quiet)
 {
@@ -189,6 +206,12 @@ bench_skip(const char *name, const char *reason)
     libspawn__json_end_object(writer);
 }
 
+static int64_t
+run_once(bench_fn *fn, const struct bench_pair *pair)
+{
+    return fn ? fn(pair->user) : 0;
+}
+
 int
 bench_run_pair(const struct bench_pair *pair, unsigned int n_runs)
 {
@@ -196,12 +219,13 @@ bench_run_pair(const struct bench_pair *pair, unsigned int n_runs)
     double other[BENCH_RUNS_MAX];
     unsigned int i;
 
-    if (pair->run_ours(pair->user) < 0 || pair->run_other(pair->user) < 0) {
+    if (run_once(pair->run_ours, pair) < 0 ||
+        run_once(pair->run_other, pair) < 0) {
         return -1;
     }
     for (i = 0; i < n_runs; i++) {
-        int64_t our_time = pair->run_ours(pair->user);
-        int64_t other_time = pair->run_other(pair->user);
+        int64_t our_time = run_once(pair->run_ours, pair);
+        int64_t other_time = run_once(pair->run_other, pair);
 
         if (our_time < 0 || other_time < 0) {
             return -1;

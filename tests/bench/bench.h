@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { BENCH_RUNS_MAX = 1000 };
 
@@ -37,7 +38,8 @@ struct bench_pair {
     const char *unit; /* NULL: "ms" */
 };
 
-/* Runs a pair 'n_runs' times after one warm-up and prints its row. */
+/* Runs a pair, or ours alone where 'run_other' is NULL, 'n_runs' times after
+ * one warm-up and prints its row. */
 int bench_run_pair(const struct bench_pair *pair, unsigned int n_runs);
 
 /* Prints the row of a pair that was measured in another way; the functions of
@@ -56,6 +58,10 @@ void bench_begin(const char *title);
 int bench_end(const char *json_path);
 
 int64_t bench_now_ns(void);
+
+/* The number behind 'key' in a file of /proc/PID, such as "\nPss:" in
+ * "smaps_rollup"; -1 after a message. */
+double bench_proc_number(pid_t pid, const char *file, const char *key);
 
 /* Runs a program with the environment and output of this one's, or, when
  * 'is_quiet', without its output; returns its wait status. */

@@ -36,24 +36,6 @@ struct watchers {
 
 /* ---- /proc ------------------------------------------------------------- */
 
-/* The number after 'key' in a file of /proc/PID, or -1 after a message. */
-static double
-read_number(pid_t pid, const char *file, const char *key)
-{
-    AUTO_FREE char *path = libspawn__str_format("/proc/%d/%s", (int)pid, file);
-    AUTO_FREE char *text = NULL;
-    const char *at = NULL;
-
-    if (!libspawn__file_read(path, 65536, &text, NULL, NULL)) {
-        at = strstr(text, key);
-    }
-    if (!at) {
-        fprintf(stderr, "bench: %s has no '%s'\n", path, key);
-        return -1;
-    }
-    return strtod(at + strlen(key), NULL);
-}
-
 static double
 median_of(const struct watchers *all, const char *file, const char *key)
 {
@@ -61,7 +43,7 @@ median_of(const struct watchers *all, const char *file, const char *key)
     size_t i;
 
     for (i = 0; i < N_WATCHERS; i++) {
-        values[i] = read_number(all->pids[i], file, key);
+        values[i] = bench_proc_number(all->pids[i], file, key);
     }
     return bench_median(values, N_WATCHERS);
 }
@@ -73,8 +55,8 @@ count_wakeups(const struct watchers *all)
     size_t i;
 
     for (i = 0; i < N_WATCHERS; i++) {
-        sum +=
-            read_number(all->pids[i], "status", "\nvoluntary_ctxt_switches:");
+        sum += bench_proc_number(all->pids[i], "status",
+                                 "\nvoluntary_ctxt_switches:");
     }
     return sum;
 }
@@ -102,8 +84,8 @@ begin_ours(struct bench_lib *lib, struct libspawn_ctx *ctx,
             0) {
             return -1;
         }
-        all->pids[i] =
-            (pid_t)read_number(libspawn_child_pid(child), "status", "\nPPid:");
+        all->pids[i] = (pid_t)bench_proc_number(libspawn_child_pid(child),
+                                                "status", "\nPPid:");
     }
     while (n_events[LIBSPAWN_EVENT_READY] < N_WATCHERS) {
         if (n_events[LIBSPAWN_EVENT_FAILED] ||

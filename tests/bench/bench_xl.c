@@ -14,7 +14,7 @@
 enum { LINE_WAIT_MS = 20000 };
 
 static const char *programs;
-static char dir[] = "/dev/shm/bench-XXXXXX"; /* in memory, as /run is */
+static char dir[32];
 
 int
 bench_xl_begin(const char *bin)
@@ -24,6 +24,7 @@ bench_xl_begin(const char *bin)
                                "serial = \"pty\"\n";
 
     programs = bin;
+    strncpy(dir, "/dev/shm/bench-XXXXXX", sizeof dir - 1); /* as /run is */
     if (!mkdtemp(dir) || chdir(dir) < 0 ||
         setenv("XL_STATE_DIR", "state", 1) < 0 ||
         libspawn__file_replace(BENCH_XL_CONFIG, text, sizeof text - 1, 0644,

@@ -21,7 +21,9 @@
 #include "wire/stream.h"
 #include "xl/command.h"
 
-enum { ANSWER_MS = 2000 };
+enum {
+    ANSWER_MS = 2000
+};
 
 struct row {
     char *name;
@@ -53,9 +55,43 @@ table_dispose(struct table *table)
 
 /* ---- Guests ------------------------------------------------------------ */
 
+static void
+add_guest(struct xl *xl, struct table *table, uint32_t domid)
+{
+    struct row *row = &table->rows[table->n];
+
+    if (!libspawn_guest_get_name(xl->host, domid, &row->name, NULL)) {
+        row->domid = domid;
+        table->n++;
+    }
+}
+
+/* Those that were named; an unknown name is an error. */
+static int
+find_named(struct xl *xl, struct table *table, char *names[], size_t n_names,
+           struct libspawn_err *err)
+{
+    size_t i;
+
+    table->rows = calloc(n_names + 1, sizeof *table->rows);
+    if (!table->rows) {
+        return libspawn__fail_nomem(err);
+    }
+    for (i = 0; i < n_names; i++) {
+        uint32_t domid;
+        int rc = libspawn_guest_find(xl->host, names[i], &domid, err);
+
+        if (rc) {
+            return rc;
+        }
+        add_guest(xl, table, domid);
+    }
+    return 0;
+}
+
 /* Without asking their device models, which may be what is the matter. */
 static int
-find_guests(struct xl *xl, struct table *table, struct libspawn_err *err)
+find_all(struct xl *xl, struct table *table, struct libspawn_err *err)
 {
     AUTO_STRV struct libspawn__strv domids = { 0 };
     int rc = libspawn__store_list(xl->host->store, NULL,
@@ -70,15 +106,11 @@ find_guests(struct xl *xl, struct table *table, struct libspawn_err *err)
         return libspawn__fail_nomem(err);
     }
     for (i = 0; i < domids.n_items; i++) {
-        struct row *row = &table->rows[table->n];
         uint64_t domid;
 
         if (!libspawn__str_to_u64(domids.items[i], 1, UINT32_MAX, &domid,
-                                  NULL) &&
-            !libspawn_guest_get_name(xl->host, (uint32_t)domid, &row->name,
-                                     NULL)) {
-            row->domid = (uint32_t)domid;
-            table->n++;
+                                  NULL)) {
+            add_guest(xl, table, (uint32_t)domid);
         }
     }
     return 0;
@@ -162,9 +194,9 @@ ask_all(struct xl *xl, struct table *table)
     for (i = 0; i < table->n; i++) {
         ask(xl, table, &table->rows[i]);
     }
-    while (table->n_pending && libspawn__clock_left_ms(deadline) &&
-           !libspawn_ctx_wait(xl->ctx, libspawn__clock_left_ms(deadline),
-                              NULL)) {
+    while (
+        table->n_pending && libspawn__clock_left_ms(deadline) &&
+        !libspawn_ctx_wait(xl->ctx, libspawn__clock_left_ms(deadline), NULL)) {
     }
 }
 
@@ -190,9 +222,7 @@ get_state(const struct row *row)
 {
     const char *state = get_string(row, "state");
 
-    return state              ? state
-           : row->supervisor ? "no answer"
-                             : "unsupervised";
+    return state ? state : row->supervisor ? "no answer" : "unsupervised";
 }
 
 /* "connected, not admitted (17 s)"; new. */
@@ -309,14 +339,13 @@ xl__dm_list_run(struct xl *xl, int argc, char *argv[])
         }
         xl->as_json = true;
     }
-    if (optind < argc) {
-        return xl__usage_error(xl, "what is '%s' for?", argv[optind]);
-    }
     status = xl__open_host(xl);
     if (status) {
         return status;
     }
-    if (find_guests(xl, &table, &err)) {
+    if (optind < argc ? find_named(xl, &table, argv + optind,
+                                   (size_t)(argc - optind), &err)
+                      : find_all(xl, &table, &err)) {
         return xl__fail(xl, &err);
     }
     if (table.n) {

@@ -38,6 +38,7 @@
  *   beyond a limit   the one that hung ends with _TIMEOUT; all behind it go to
  *                    the next, since it had not begun them
  *   protocol error   what it was sent ends with _PROTOCOL
+ *   canceled         all end with the error that was given, and none follows
  *
  * A request is never done twice.
  */

@@ -88,6 +88,50 @@ TEST(worker_never_started__stops_at_once)
     worker_story_await(&story, "stopped");
 }
 
+/* ---- Rest, and giving up ----------------------------------------------- */
+
+TEST(worker_at_rest__is_gone_and_the_next_request_starts_another)
+{
+    AUTO_WORKER_STORY struct worker_story story;
+
+    worker_story_begin(&story, "trial");
+    worker_story_ask(&story, TRIAL_ECHO, "one");
+    libspawn__worker_rest(story.worker); /* not while it has work */
+    ck_assert(libspawn__worker_is_running(story.worker));
+    worker_story_await_replies(&story, 1);
+    libspawn__worker_rest(story.worker);
+    ck_assert(!libspawn__worker_is_running(story.worker));
+    ck_assert(harness_wait_children(WORKER_STORY_WAIT_MS));
+    worker_story_ask(&story, TRIAL_ECHO, "two");
+    worker_story_await_replies(&story, 2);
+    ck_assert_str_eq(story.replies[1].data, "two");
+    ck_assert_str_eq(story.trace, ""); /* no death, and no replacement */
+}
+
+TEST(worker_canceled__all_ends_with_the_error_and_no_other_comes)
+{
+    AUTO_WORKER_STORY struct worker_story story;
+    struct libspawn_err err;
+    size_t i;
+
+    worker_story_begin(&story, "trial");
+    ask_to_wait(&story, 0);
+    worker_story_ask(&story, TRIAL_ECHO, "three");
+    libspawn__fail(&err, LIBSPAWN_ERR_ABORTED, "enough");
+    libspawn__worker_cancel(story.worker, &err);
+    ck_assert_uint_eq(story.n_replies, 0); /* never inside the call */
+    worker_story_await_replies(&story, 3);
+    for (i = 0; i < 3; i++) {
+        assert_code(story.replies[i].code, LIBSPAWN_ERR_ABORTED);
+        assert_contains(story.replies[i].text, "enough");
+    }
+    ck_assert(harness_wait_children(WORKER_STORY_WAIT_MS));
+    worker_story_ask(&story, TRIAL_ECHO, "four");
+    worker_story_await_replies(&story, 4);
+    ck_assert_str_eq(story.replies[3].data, "four");
+    ck_assert_str_eq(story.trace, "killed");
+}
+
 /* ---- Death ------------------------------------------------------------- */
 
 /* Covers W8. */

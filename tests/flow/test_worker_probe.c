@@ -62,6 +62,51 @@ TEST(image_opened_by_the_worker__is_the_same_file)
     assert_contains(story.replies[2].text, "missing': No such file");
 }
 
+/* Nobody who looks at a disk waits for the other end of a FIFO. */
+TEST(image_that_is_no_file__is_only_looked_at)
+{
+    enum {
+        LOOK = LIBSPAWN__WORKER_IMAGE_LOOK
+    };
+    AUTO_WORKER_STORY struct worker_story story;
+    struct libspawn__worker_image image;
+
+    worker_story_begin(&story, "probe");
+    ck_assert_int_eq(mkfifo("fifo", 0600), 0);
+    harness_write_file("disk", "0123456789");
+    open_image(&story, "fifo", LOOK);
+    open_image(&story, "disk", LOOK | LIBSPAWN__WORKER_IMAGE_WRITE);
+    open_image(&story, "disk", LIBSPAWN__WORKER_IMAGE_NAME);
+    worker_story_await_replies(&story, 3);
+    memcpy(&image, story.replies[0].data, sizeof image);
+    ck_assert(S_ISFIFO(image.mode));
+    ck_assert(fcntl(story.replies[0].fds[0], F_GETFL) & O_PATH);
+    memcpy(&image, story.replies[1].data, sizeof image);
+    ck_assert_uint_eq(image.head_size, 10);
+    ck_assert_mem_eq(image.head, "0123456789", 10);
+    ck_assert_int_eq(fcntl(story.replies[1].fds[0], F_GETFL) & O_ACCMODE,
+                     O_RDWR);
+    ck_assert(fcntl(story.replies[2].fds[0], F_GETFL) & O_PATH);
+}
+
+TEST(image_copied_by_the_worker__is_sealed_and_whole)
+{
+    AUTO_WORKER_STORY struct worker_story story;
+    char text[16] = "";
+    int fd;
+
+    worker_story_begin(&story, "probe");
+    harness_write_file("kernel", "0123456789");
+    open_image(&story, "kernel",
+               LIBSPAWN__WORKER_IMAGE_LOOK | LIBSPAWN__WORKER_IMAGE_COPY);
+    worker_story_await_replies(&story, 1);
+    fd = story.replies[0].fds[0];
+    ck_assert_int_eq(pread(fd, text, sizeof text, 0), 10);
+    ck_assert_str_eq(text, "0123456789");
+    ck_assert_int_lt(write(fd, "x", 1), 0);
+    ck_assert_int_eq(errno, EPERM);
+}
+
 static void
 ask_info(struct worker_story *story, const char *tool, uint32_t limit_ms)
 {

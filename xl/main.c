@@ -33,7 +33,8 @@ const struct xl__command xl__commands[] = {
       "  -l, --long  their configurations, as JSON, as the stock xl does\n"
       "      --json  the table as JSON\n",
       xl__list_run },
-    { "dm-list", "[--json] [GUEST]...", "List device models and who looks after them.",
+    { "dm-list", "[--json] [GUEST]...",
+      "List device models and who looks after them.",
       "      --json  as JSON\n", xl__dm_list_run },
     { "events", "[-f] [--json] [--since=SECONDS] [GUEST]...",
       "Print what happened to guests.",

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,8 +103,8 @@ leftovers_check(const struct leftovers *before, char *text, size_t size)
     return !found.size;
 }
 
-/* Children that were not waited for keep their numbers, so that each pidfd
- * is the right one; their own children become ours when they have ended. */
+/* Children that were not waited for keep their numbers, so nobody else is
+ * killed; their own children become ours when they have ended. */
 void
 leftovers_end(void)
 {
@@ -116,12 +115,7 @@ leftovers_end(void)
         size_t i;
 
         for (i = 0; i < MIN(n, ARRAY_SIZE(pids)); i++) {
-            int fd = pidfd_open(pids[i], 0);
-
-            if (fd >= 0) {
-                pidfd_send_signal(fd, SIGKILL, NULL, 0);
-                close(fd);
-            }
+            kill(pids[i], SIGKILL);
             while (waitpid(pids[i], NULL, 0) < 0 && errno == EINTR) {
             }
         }

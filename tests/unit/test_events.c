@@ -325,7 +325,7 @@ TEST(event_on_a_full_disk__is_an_error_and_later_ones_are_whole)
     int n = 0;
 
     if (unshare(CLONE_NEWNS) < 0 || mkdir("small", 0755) < 0 ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("none", "small", "tmpfs", 0, "size=16k") < 0) {
         TEST_SKIP("no file system of our own can be mounted here");
     }

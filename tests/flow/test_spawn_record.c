@@ -105,7 +105,7 @@ TEST(record_whose_pid_was_recycled__harms_nobody)
     struct libspawn_err err;
 
     story_begin(&story);
-    story_program(&story, "/bin/sleep", "0.05");
+    story_program(&story, "/bin/sleep", "0.4");
     story_run(&story);
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
     story_await(&story, "started ready exited");

@@ -292,7 +292,7 @@ TEST(released_child_with_descendants_exits__ends_them)
     begin_with_grace(&story, 60000);
     libspawn_plan_set_directory(story.plan, harness_dir());
     story_model(&story, "--notify-fd=7", "--fork-child=grandchild",
-                "--die-after=100");
+                "--die-after=400");
     story_run(&story);
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
     grandchild = pin_pid_in("grandchild");

@@ -238,18 +238,42 @@ describe_state(const struct row *row)
                : strdup(state);
 }
 
+/* The class of workers of which its supervisor has none for now; NULL: it can
+ * have what it needs. */
+static const char *
+find_degraded(const struct row *row)
+{
+    static const char *const classes[] = { "io", "probe" };
+    const struct libspawn__json *workers =
+        libspawn__json_member(row->status, "workers");
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(classes); i++) {
+        const char *state = libspawn__json_string(
+            libspawn__json_member(workers, classes[i]));
+
+        if (libspawn__str_equal(state, "degraded") ||
+            libspawn__str_equal(state, "refusing")) {
+            return classes[i];
+        }
+    }
+    return NULL;
+}
+
 static void
 print_row(const struct row *row)
 {
+    const char *degraded = find_degraded(row);
     AUTO_FREE char *state = describe_state(row);
     const char *end = get_string(row, "last_end");
 
-    printf("%-24s %5u %10d %10d %8lld %8lld  %s%s%s\n", row->name,
+    printf("%-24s %5u %10d %10d %8lld %8lld  %s%s%s%s%s\n", row->name,
            (unsigned int)row->domid, (int)row->supervisor,
            (int)get_number(row, "device_model_pid"),
            (long long)get_number(row, "since_ms") / 1000,
            (long long)get_number(row, "restarts"), state ? state : "",
-           end ? "; the last one " : "", end ? end : "");
+           end ? "; the last one " : "", end ? end : "",
+           degraded ? "; no worker for " : "", degraded ? degraded : "");
 }
 
 static void
@@ -258,6 +282,8 @@ put_row(struct libspawn__json_writer *w, const struct row *row)
     static const char *const numbers[] = { "since_ms", "failing_ms",
                                            "admissions", "restarts",
                                            "device_model_pid" };
+    const struct libspawn__json *workers =
+        libspawn__json_member(row->status, "workers");
     const char *end = get_string(row, "last_end");
     size_t i;
 
@@ -276,6 +302,9 @@ put_row(struct libspawn__json_writer *w, const struct row *row)
     }
     if (end) {
         libspawn__json_put_string(w, "last_end", end);
+    }
+    if (workers) {
+        libspawn__json_put(w, "workers", workers);
     }
     libspawn__json_end_object(w);
 }

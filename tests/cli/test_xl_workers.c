@@ -398,6 +398,7 @@ TEST_TIMEOUT(worker_killed_again_and_again__is_told_and_the_supervisor_lives,
     AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
     AUTO_OUTPUT struct harness_output create = { 0 };
     AUTO_OUTPUT struct harness_output events = { 0 };
+    AUTO_OUTPUT struct harness_output list = { 0 };
     AUTO_OUTPUT struct harness_output destroy = { 0 };
     AUTO_FD int disk = -1;
     pid_t worker = 0;
@@ -423,6 +424,8 @@ TEST_TIMEOUT(worker_killed_again_and_again__is_told_and_the_supervisor_lives,
     ck_assert(harness_wait_until(is_degraded, session, XL_WAIT_MS));
     events = xl_run("events");
     assert_contains(events.out, "worker-degraded");
+    list = xl_run("dm-list");
+    assert_contains(list.out, "; no worker for probe");
     revive_disk(&disk);
     destroy = xl_run("destroy", XL_GUEST);
     xl_assert_ok(&destroy);

@@ -89,6 +89,55 @@ TEST(child_killed_on_a_host_with_memory__was_not_out_of_memory)
     libspawn__pidref_dispose(&ref);
 }
 
+/* Waits for its plan. */
+static bool
+is_waiting_watcher(void *user)
+{
+    AUTO_FREE char *stat = harness_read_file(user);
+
+    return strstr(stat, " (spawn-watcher") && strstr(stat, ") S ");
+}
+
+static void
+prepare_watcher(struct story *story)
+{
+    AUTO_FREE char *path = NULL;
+    struct libspawn_err err;
+    pid_t pid;
+
+    assert_ok(libspawn_ctx_prepare(story->ctx, NULL, "tale", &err), &err);
+    ck_assert_uint_eq(harness_child_pids(&pid, 1), 1);
+    path = libspawn__str_format("/proc/%d/stat", (int)pid);
+    ck_assert(harness_wait_until(is_waiting_watcher, path, STORY_WAIT_MS));
+}
+
+/* Somebody else on this host may be killed for memory meanwhile, but not each
+ * time. */
+TEST(prepared_child_is_killed_at_once__surely_was_not_out_of_memory)
+{
+    enum { MAX_TRIES = 10 };
+    bool is_known = false;
+    int i;
+
+    for (i = 0; i < MAX_TRIES && !is_known; i++) {
+        AUTO_STORY struct story story;
+        struct libspawn__pidref ref;
+        struct libspawn_err err;
+
+        story_begin(&story);
+        prepare_watcher(&story);
+        story_model(&story, "--never-ready");
+        story_run(&story);
+        ref = story_pin_child(&story);
+        assert_ok(libspawn__pidref_signal(&ref, SIGKILL, &err), &err);
+        story_await(&story, "started ready exited");
+        ck_assert(!story_report(&story)->out_of_memory);
+        is_known = story_report(&story)->is_oom_known;
+        libspawn__pidref_dispose(&ref);
+    }
+    ck_assert(is_known);
+}
+
 /* A directory that looks like a cgroup and counts what we say. */
 TEST(counter_of_its_cgroup_rises__child_was_out_of_memory)
 {

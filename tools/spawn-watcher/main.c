@@ -7,6 +7,7 @@
 #include "tools/spawn-watcher/watcher.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,6 +192,15 @@ unpack_plan(struct watcher *w, const struct libspawn__watcher_message *message,
     return 0;
 }
 
+/* One that was started for a plan finds it here when it begins. */
+static bool
+is_prepared(const struct watcher *w)
+{
+    struct pollfd pollfd = { .fd = w->caller_fd, .events = POLLIN };
+
+    return poll(&pollfd, 1, 0) == 0;
+}
+
 /* The first message: the plan and the descriptors that belong to it. */
 static int
 receive_plan(struct watcher *w, struct libspawn_err *err)
@@ -198,8 +208,12 @@ receive_plan(struct watcher *w, struct libspawn_err *err)
     struct libspawn__watcher_message message;
     int fds[LIBSPAWN__STREAM_FDS_MAX];
     size_t n_fds = ARRAY_SIZE(fds);
-    int r = libspawn__watcher_recv(w->caller_fd, &message, fds, &n_fds);
+    int r;
 
+    if (is_prepared(w)) {
+        watcher_oom_prepare(w);
+    }
+    r = libspawn__watcher_recv(w->caller_fd, &message, fds, &n_fds);
     if (!r) {
         return libspawn__fail(err, LIBSPAWN_ERR_GONE,
                               "there was nothing to start");

@@ -9,8 +9,11 @@
  *    and after an increase the kernel's log has to name the child, which is a
  *    yes; otherwise it is unknown.
  *
- * A child that was killed within a second of its start is not denied it by a
- * counter.
+ * The first look comes when the program runs already, since it would cost each
+ * start some time.  What was counted just before is missed by it, so a child
+ * that was killed within a second of its start is not denied it by a counter,
+ * but by one that was looked at before there was a child: by a watcher that
+ * was prepared, and had the time.
  */
 #include "tools/spawn-watcher/watcher.h"
 
@@ -129,18 +132,25 @@ is_in_kernel_log(const struct watcher *w)
 }
 
 void
+watcher_oom_prepare(struct watcher *w)
+{
+    w->oom.is_host_known = read_host_counter(&w->oom.on_host);
+    w->oom.is_before_child = w->oom.is_host_known;
+}
+
+void
 watcher_oom_begin(struct watcher *w)
 {
     w->oom.is_cgroup_known = read_cgroup_counter(w, &w->oom.in_cgroup);
-    w->oom.is_host_known = !w->oom.is_cgroup_known &&
-                           read_host_counter(&w->oom.on_host);
+    if (!w->oom.is_before_child) {
+        w->oom.is_host_known = !w->oom.is_cgroup_known &&
+                               read_host_counter(&w->oom.on_host);
+    }
 }
 
 enum libspawn__oom
 watcher_oom_end(const struct watcher *w, int wait_status)
 {
-    /* The first look comes when the program runs already, since it would cost
-     * each start some time: what was counted just before it was missed. */
     enum {
         SURE_MS = 1000
     };
@@ -159,8 +169,8 @@ watcher_oom_end(const struct watcher *w, int wait_status)
             return LIBSPAWN__OOM_NO;
         }
     }
-    if (w->oom.is_host_known && read_host_counter(&now) &&
-        now == w->oom.on_host && is_no_sure) {
+    if (w->oom.is_host_known && (is_no_sure || w->oom.is_before_child) &&
+        read_host_counter(&now) && now == w->oom.on_host) {
         return LIBSPAWN__OOM_NO;
     }
     return is_in_kernel_log(w) ? LIBSPAWN__OOM_YES : LIBSPAWN__OOM_UNKNOWN;

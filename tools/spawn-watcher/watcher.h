@@ -58,6 +58,7 @@ enum watcher_state {
 struct watcher_oom {
     bool is_cgroup_known; /* in the cgroup of the plan */
     bool is_host_known;   /* on this host */
+    bool is_before_child; /* that on the host is from before its start */
     uint64_t in_cgroup;
     uint64_t on_host;
 };
@@ -168,7 +169,9 @@ void watcher_shut_mailbox(struct watcher *w);
  * released.  False when the kernel will not, which changes nothing else. */
 bool watcher_confine_calls(void);
 
-/* oom.c */
+/* oom.c: the first is for a watcher that has nothing to do yet, and may be
+ * left out. */
+void watcher_oom_prepare(struct watcher *w);
 void watcher_oom_begin(struct watcher *w);
 enum libspawn__oom watcher_oom_end(const struct watcher *w, int wait_status);
 

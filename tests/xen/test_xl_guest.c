@@ -23,7 +23,9 @@
 
 #define STOCK_XL "/usr/sbin/xl"
 
-enum { LONG_S = 60 }; /* stretched tenfold on the emulated host */
+enum {
+    LONG_S = 60
+}; /* stretched tenfold on the emulated host */
 
 /* ---- Programs ---------------------------------------------------------- */
 
@@ -87,9 +89,9 @@ assert_nothing_left(void)
         harness_run("xenstore-ls", "-f", "/libxl");
     AUTO_OUTPUT struct harness_output intents =
         harness_run("xenstore-ls", "-f", "/libspawn/create");
-    AUTO_OUTPUT struct harness_output files = harness_run(
-        "find", "/var/run/xen", "/var/lib/xen", "-name", "qmp-*", "-o",
-        "-name", "userdata-d.[1-9]*");
+    AUTO_OUTPUT struct harness_output files =
+        harness_run("find", "/var/run/xen", "/var/lib/xen", "-name", "qmp-*",
+                    "-o", "-name", "userdata-d.[1-9]*");
     AUTO_OUTPUT struct harness_output processes =
         harness_run("pgrep", "-f", "^[^ ]*qemu-system.*-xen-domid");
 
@@ -107,8 +109,7 @@ open_serial(void)
     AUTO_OUTPUT struct harness_output domid = OURS("domid", "hello");
     AUTO_FREE char *node = libspawn__str_format(
         "/local/domain/%ld/serial/0/tty", strtol(domid.out, NULL, 10));
-    AUTO_OUTPUT struct harness_output tty =
-        harness_run("xenstore-read", node);
+    AUTO_OUTPUT struct harness_output tty = harness_run("xenstore-read", node);
     struct termios raw;
     int fd;
 
@@ -189,29 +190,30 @@ TEST_TIMEOUT(xl_create_on_xen__stock_xl_lists_pauses_and_destroys_it, LONG_S)
     assert_nothing_left();
 }
 
+/* From where the stock tools have it. */
+static pid_t
+read_model_pid(void)
+{
+    AUTO_OUTPUT struct harness_output domid = OURS("domid", "hello");
+    AUTO_FREE char *node =
+        libspawn__str_format("/local/domain/%ld/image/device-model-pid",
+                             strtol(domid.out, NULL, 10));
+    AUTO_OUTPUT struct harness_output pid = harness_run("xenstore-read", node);
+    AUTO_FREE char *path =
+        libspawn__str_format("/proc/%ld/cmdline", strtol(pid.out, NULL, 10));
+    AUTO_FREE char *cmdline = NULL;
+
+    assert_ok(libspawn__file_read(path, 65536, &cmdline, NULL, NULL), NULL);
+    assert_contains(cmdline, "qemu-system-");
+    return (pid_t)strtol(pid.out, NULL, 10);
+}
+
 TEST_TIMEOUT(xl_create_on_xen__device_model_pid_is_where_stock_tools_look,
              LONG_S)
 {
-    AUTO_FREE char *node = NULL;
-
     write_config();
     EXPECT(0, OURS("create", "-p", "hello.cfg"));
-    {
-        AUTO_OUTPUT struct harness_output domid = OURS("domid", "hello");
-        AUTO_OUTPUT struct harness_output pid = { 0 };
-        AUTO_FREE char *path = NULL;
-        AUTO_FREE char *cmdline = NULL;
-        size_t size;
-
-        node = libspawn__str_format("/local/domain/%ld/image/device-model-pid",
-                                    strtol(domid.out, NULL, 10));
-        pid = harness_run("xenstore-read", node);
-        path = libspawn__str_format("/proc/%ld/cmdline",
-                                    strtol(pid.out, NULL, 10));
-        assert_ok(libspawn__file_read(path, 65536, &cmdline, &size, NULL),
-                  NULL);
-        assert_contains(cmdline, "qemu-system-");
-    }
+    ck_assert_int_gt(read_model_pid(), 1);
     EXPECT(0, OURS("destroy", "hello"));
     assert_nothing_left();
 }
@@ -279,8 +281,7 @@ TEST_TIMEOUT(xl_create_on_xen__second_guest_of_that_name_is_refused, LONG_S)
     write_config();
     EXPECT(0, OURS("create", "-p", "hello.cfg"));
     {
-        AUTO_OUTPUT struct harness_output second =
-            OURS("create", "hello.cfg");
+        AUTO_OUTPUT struct harness_output second = OURS("create", "hello.cfg");
 
         ck_assert_int_eq(second.status, 1);
         assert_contains(second.err, "'hello' exists already");
@@ -306,6 +307,7 @@ start_ours(char *const args[], int *messages_r)
     }
     ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
     posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fds[1], 1);
     posix_spawn_file_actions_adddup2(&actions, fds[1], 2);
     ck_assert_int_eq(posix_spawn(&pid, xl, &actions, NULL, argv, environ), 0);
     posix_spawn_file_actions_destroy(&actions);
@@ -376,6 +378,79 @@ static const char *
 why_not(void)
 {
     return libspawn__xen_is_control_domain() ? NULL : "not on a Xen host";
+}
+
+/* ---- Its supervisor ---------------------------------------------------- */
+
+/* Whoever follows what happens to the guest from now on. */
+struct follower {
+    pid_t pid;
+    int messages;
+};
+
+static void
+follow(struct follower *follower)
+{
+    char events[] = "events";
+    char options[] = "-f";
+    char since[] = "--since=0";
+    char name[] = "hello";
+
+    follower->pid = start_ours(
+        (char *[]){ events, options, since, name, NULL }, &follower->messages);
+}
+
+static void
+stop_following(struct follower *follower)
+{
+    kill(follower->pid, SIGKILL); /* our unreaped child */
+    waitpid(follower->pid, NULL, 0);
+    close(follower->messages);
+}
+
+TEST_TIMEOUT(xl_on_xen__guest_that_powers_off_is_started_again_under_its_name,
+             2 * LONG_S)
+{
+    struct follower follower;
+    AUTO_OUTPUT struct harness_output before = { 0 };
+    AUTO_OUTPUT struct harness_output after = { 0 };
+    AUTO_FD int fd = -1;
+
+    write_config();
+    follow(&follower);
+    EXPECT(0, OURS("create", "-p", "hello.cfg", "on_poweroff=\"restart\""));
+    before = OURS("domid", "hello");
+    fd = open_serial();
+    EXPECT(0, OURS("unpause", "hello"));
+    assert_reads(fd, "Hello from the guest");
+    EXPECT(0, OURS("shutdown", "-F", "hello"));
+    assert_reads(follower.messages, "restarted");
+    after = OURS("domid", "hello");
+    ck_assert_int_eq(after.status, 0);
+    ck_assert_str_ne(after.out, before.out);
+    EXPECT(0, OURS("destroy", "hello"));
+    assert_reads(follower.messages, "destroyed");
+    stop_following(&follower);
+    assert_nothing_left();
+}
+
+TEST_TIMEOUT(xl_on_xen__device_model_that_is_killed_is_told_and_guest_kept,
+             LONG_S)
+{
+    struct follower follower;
+    AUTO_OUTPUT struct harness_output list = { 0 };
+
+    write_config();
+    follow(&follower);
+    EXPECT(0, OURS("create", "-p", "hello.cfg"));
+    ck_assert_int_eq(kill(read_model_pid(), SIGKILL), 0);
+    assert_reads(follower.messages, "was killed by SIGKILL (Killed)");
+    stop_following(&follower);
+    list = OURS("list", "hello");
+    assert_contains(list.out, "device model was killed by SIGKILL (Killed)");
+    EXPECT(0, harness_run(STOCK_XL, "list", "hello"));
+    EXPECT(0, OURS("destroy", "hello"));
+    assert_nothing_left();
 }
 
 TEST_MAIN_UNLESS("xl_guest", why_not)

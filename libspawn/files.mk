@@ -89,6 +89,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/events_follow.c \
   libspawn/guest/events_reader.c \
   libspawn/guest/examine.c \
+  libspawn/guest/held.c \
   libspawn/guest/host.c \
   libspawn/guest/intent.c \
   libspawn/guest/libxl_json.c \

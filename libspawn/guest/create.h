@@ -20,6 +20,7 @@
 #include "dm/dm.h"
 #include "dm/probe.h"
 #include "dm/restrict.h"
+#include "guest/held.h"
 #include "guest/hypervisor.h"
 #include "proc/lock_wait.h"
 
@@ -60,6 +61,7 @@ struct libspawn_create {
     uint32_t domid; /* valid once has_domid */
     bool has_domid;
     bool is_again; /* the guest exists: only its device model is started */
+    struct libspawn__held *held; /* the caller's; NULL: nothing outlives it */
     uint32_t replaced; /* the guest whose place it takes; 0: none */
     struct libspawn__dm *dm;              /* NULL: not started, or undone */
     struct libspawn__restrict restricted; /* see guest/confine.h */

@@ -140,6 +140,7 @@ libspawn__supervisor_create(struct libspawn__supervisor *s, bool is_paused,
     rc = libspawn_guest_create(s->host, s->config, get_options(s, &options),
                                on_created, s, &s->create, err);
     if (!rc) {
+        s->create->held = &s->held;
         libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     }
     return rc;
@@ -255,6 +256,16 @@ libspawn__supervisor_has_dm(const struct libspawn__supervisor *s)
     return s->dm && !s->is_dm_ended && !is_off;
 }
 
+static void
+forget_pause(struct libspawn__supervisor *s)
+{
+    /* The status of QEMU tells of a pause where QEMU is the guest.  Otherwise
+     * what is known was for the first start. */
+    if (s->end != LIBSPAWN__END_MODEL || !s->host->hypervisor->steps_again) {
+        s->is_paused = false;
+    }
+}
+
 /* The guest is there: its device model is connected to, if it lives, or
  * started again. */
 static void
@@ -272,13 +283,15 @@ enter_starting(struct libspawn__supervisor *s)
     }
     libspawn__dm_free(s->dm);
     s->dm = NULL;
-    s->is_paused = false; /* that was for its first start */
+    forget_pause(s);
     take_next_config(s);
     if (libspawn__guest_start_again(s->host, s->domid, s->uuid, s->config,
                                     get_options(s, &options), on_created, s,
                                     &s->create, &err)) {
         fail_again(s, NULL, &err);
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
+    } else {
+        s->create->held = &s->held;
     }
 }
 
@@ -477,6 +490,7 @@ libspawn__supervisor_new(
     s->pidfile.fd = -1;
     libspawn_guest_config_init(&s->updated);
     libspawn__list_init(&s->settling);
+    libspawn__held_init(&s->held);
     libspawn__admission_init(&s->admission, times, libspawn__clock_now_ms());
     libspawn__task_init(host->ctx->loop, &s->task, enter);
     libspawn__timer_init(host->ctx->loop, &s->timer, on_timer);
@@ -511,6 +525,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn__supervisor_free_workers(s);
     libspawn__supervisor_stop_removal(s);
     libspawn__dm_free(s->dm);
+    libspawn__held_dispose(&s->held);
     libspawn__task_cancel(&s->task);
     libspawn__timer_cancel(&s->timer);
     libspawn__timer_cancel(&s->hold_timer);

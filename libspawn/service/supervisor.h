@@ -81,6 +81,7 @@ struct libspawn__supervisor {
 
     struct libspawn__dm *dm; /* NULL: none */
     bool is_dm_ended;
+    struct libspawn__held held; /* what outlives it */
     struct libspawn__timer settle_timer;  /* its last words may still come */
     struct libspawn__store_watch release; /* what the hypervisor tells */
     struct libspawn__admission admission;

@@ -4,6 +4,8 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,12 +74,14 @@ struct files {
     size_t n;
 };
 
-/* What is made anew for each device model, and belongs to it alone. */
+/* What is made anew for each device model, and belongs to it alone; and the
+ * supervisor's own notes. */
 static bool
 is_of_model(const char *path)
 {
     static const char *const parts[] = { "/qmp", "/dm", "serial", ".log",
-                                         "device-model", "/.store" };
+                                         "device-model", "/.store",
+                                         "/supervised" };
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -310,8 +314,8 @@ TEST_TIMEOUT(guest_that_was_paused__is_adopted_as_it_is, XL_TEST_S)
     struct xl_process supervisor;
 
     begin("");
-    supervised_kill(G, SIGKILL);
     run_ok("pause", G);
+    supervised_kill(G, SIGKILL);
     supervisor = adopt();
     supervised_await_event(G, "admitted", 2);
     destroy(G);
@@ -502,6 +506,93 @@ TEST_TIMEOUT(hold_limit_while_a_mute_model_starts__the_guest_is_kept,
     supervised_await_state(G, "failed");
     destroy(G);
     xl_assert_nothing_left();
+}
+
+/* ---- Network ----------------------------------------------------------- */
+
+#define TAP "tapA11"
+
+/* Of its own, so that no interface of this host is touched. */
+static bool
+has_network(void)
+{
+    return !access("/dev/net/tun", W_OK) && !unshare(CLONE_NEWNET);
+}
+
+/* Whether the interface, which is made to be up, has a carrier. */
+static bool
+has_carrier(void)
+{
+    AUTO_OUTPUT struct harness_output up =
+        harness_run("ip", "link", "set", TAP, "up");
+    AUTO_OUTPUT struct harness_output show =
+        harness_run("ip", "-o", "link", "show", TAP);
+
+    return !up.status && strstr(show.out, "LOWER_UP");
+}
+
+/* With the real QEMU; false and a skipped test where that cannot be. */
+static bool
+begin_with_tap(void)
+{
+    if (xl_no_qemu() || !has_network()) {
+        harness_mark_skipped("needs QEMU, /dev/net/tun, and a network of its "
+                             "own");
+        return false;
+    }
+    supervised_begin();
+    xl_write_config("on_dm_crash = 'restart'\n"
+                    "vif = [ 'type=ioemu,vifname=" TAP ",net=tap' ]");
+    run_ok("create", XL_CONFIG);
+    ck_assert_uint_ne(if_nametoindex(TAP), 0);
+    ck_assert(has_carrier());
+    return true;
+}
+
+static void
+crash_and_await(size_t n)
+{
+    unsigned int index = if_nametoindex(TAP);
+
+    kill_model(G);
+    supervised_await_event(G, "device-model-died", n);
+    ck_assert(has_carrier());
+    supervised_await_event(G, "released", n);
+    ck_assert_uint_eq(if_nametoindex(TAP), index);
+}
+
+/* Covers A11. */
+TEST_TIMEOUT(tap_of_a_guest__stays_as_it_is_during_ten_crashes,
+             SUPERVISED_TEST_S)
+{
+    size_t i;
+
+    if (!begin_with_tap()) {
+        return;
+    }
+    for (i = 1; i <= 10; i++) {
+        crash_and_await(i);
+    }
+    destroy(G);
+    ck_assert_uint_eq(if_nametoindex(TAP), 0);
+    xl_assert_nothing_left();
+}
+
+/* Covers A11. */
+TEST_TIMEOUT(tap_of_a_guest__is_held_by_the_next_supervisor_too,
+             SUPERVISED_TEST_S)
+{
+    struct xl_process supervisor;
+
+    if (!begin_with_tap()) {
+        return;
+    }
+    supervised_kill(G, SIGKILL);
+    supervisor = adopt();
+    supervised_await_event(G, "admitted", 2);
+    crash_and_await(1);
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
 }
 
 TEST_MAIN("xl_admission")

@@ -239,32 +239,18 @@ libspawn__qemu_nic_is_tap(const struct libspawn_nic *nic)
 }
 
 /* With user-mode networking, the default, nothing on the host is touched and
- * no right is needed.  A tap interface must exist, or QEMU makes it, which
- * takes CAP_NET_ADMIN; no script is ever run. */
+ * no right is needed.  A tap interface must exist, or is made, which takes
+ * CAP_NET_ADMIN; no script is ever run. */
 static void
 add_nic(struct libspawn__args *args, const struct libspawn_nic *nic,
         unsigned int index)
 {
     const char *model = nic->model ? nic->model : "e1000";
     AUTO_FREE char *escaped = libspawn__args_escape(model);
-    AUTO_FREE char *ifname = nic->vifname ? libspawn__args_escape(nic->vifname)
-                                          : NULL;
 
     if (libspawn__qemu_nic_is_tap(nic)) {
-        if (args->is_handed) {
-            libspawn__args_option(args, "-netdev", "tap,id=net%u,fd=%u", index,
-                                  LIBSPAWN__DM_NIC_FD + index);
-        } else if (ifname) {
-            libspawn__args_option(args, "-netdev",
-                                  "tap,id=net%u,ifname=%s,script=no,"
-                                  "downscript=no",
-                                  index, ifname);
-        } else {
-            libspawn__args_option(args, "-netdev",
-                                  "tap,id=net%u,ifname=xl%u.%u,script=no,"
-                                  "downscript=no",
-                                  index, (unsigned int)args->domid, index);
-        }
+        libspawn__args_option(args, "-netdev", "tap,id=net%u,fd=%u", index,
+                              LIBSPAWN__DM_NIC_FD + index);
     } else {
         libspawn__args_option(args, "-netdev", "user,id=net%u", index);
     }

@@ -304,6 +304,9 @@ start_program(struct libspawn_create *create, const char *program,
         rc = libspawn__qemu_hand_files(create, plan, &handed, err);
     }
     if (!rc) {
+        rc = libspawn__qemu_hand_taps(create, plan, &handed, err);
+    }
+    if (!rc) {
         rc = libspawn__create_start_dm(create, plan, qmp_path, err);
     }
     libspawn_plan_free(plan);

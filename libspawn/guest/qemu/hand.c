@@ -1,7 +1,8 @@
 /*
  * What a QEMU without rights gets as descriptors: whoever may create the
  * guest may open its files, and nobody has to make them readable for a user
- * that comes and goes with it.
+ * that comes and goes with it.  And what every QEMU gets so, since it is to
+ * outlive it.
  */
 #include <fcntl.h>
 #include <linux/if.h>
@@ -120,20 +121,11 @@ hand_firmware(struct libspawn_create *create,
 
 /* As QEMU itself would make, or open, it. */
 static int
-hand_tap(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
-         const struct libspawn_nic *nic, uint32_t domid, size_t index,
-         struct libspawn_err *err)
+open_tap(const char *name, int *fd_r, struct libspawn_err *err)
 {
     struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-    AUTO_FREE char *name =
-        nic->vifname
-            ? strdup(nic->vifname)
-            : libspawn__str_format("xl%u.%zu", (unsigned int)domid, index);
     AUTO_FD int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 
-    if (!name) {
-        return libspawn__fail_nomem(err);
-    }
     if (strlen(name) >= sizeof request.ifr_name) {
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                               "network interface '%s': the name is too long",
@@ -144,8 +136,66 @@ hand_tap(struct libspawn__qemu_handed *handed, struct libspawn_plan *plan,
         return libspawn__fail_errno(err, errno, "network interface '%s'",
                                     name);
     }
-    hand_over(handed, plan, TAKE_FD(fd), LIBSPAWN__DM_NIC_FD + (int)index);
+    *fd_r = TAKE_FD(fd);
     return 0;
+}
+
+static int
+hand_tap(const struct libspawn_create *create, struct libspawn_plan *plan,
+         struct libspawn__qemu_handed *handed, size_t index,
+         struct libspawn_err *err)
+{
+    const struct libspawn_nic *nic = &create->config->nics[index];
+    AUTO_FREE char *name =
+        nic->vifname ? strdup(nic->vifname)
+                     : libspawn__str_format(
+                           "xl%u.%zu", (unsigned int)create->domid, index);
+    int fd = -1;
+
+    if (!name) {
+        return libspawn__fail_nomem(err);
+    }
+    if (create->held) {
+        fd = libspawn__held_copy(create->held, index, name);
+    }
+    if (fd < 0) {
+        int rc = open_tap(name, &fd, err);
+
+        if (rc) {
+            return rc;
+        }
+        if (create->held) {
+            libspawn__held_keep(create->held, index, fd);
+        }
+    }
+    hand_over(handed, plan, fd, LIBSPAWN__DM_NIC_FD + (int)index);
+    return 0;
+}
+
+int
+libspawn__qemu_hand_taps(const struct libspawn_create *create,
+                         struct libspawn_plan *plan,
+                         struct libspawn__qemu_handed *handed,
+                         struct libspawn_err *err)
+{
+    const struct libspawn_guest_config *config = create->config;
+    int rc = 0;
+    size_t i;
+
+    if (config->n_nics > LIBSPAWN__DM_NICS_MAX) {
+        return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
+                              "a guest has at most %d network interfaces",
+                              LIBSPAWN__DM_NICS_MAX);
+    }
+    for (i = 0; !rc && i < LIBSPAWN__DM_NICS_MAX; i++) {
+        if (i < config->n_nics &&
+            libspawn__qemu_nic_is_tap(&config->nics[i])) {
+            rc = hand_tap(create, plan, handed, i, err);
+        } else if (create->held) {
+            libspawn__held_drop(create->held, i);
+        }
+    }
+    return rc;
 }
 
 /* ---- All of it --------------------------------------------------------- */
@@ -160,12 +210,10 @@ libspawn__qemu_hand_files(struct libspawn_create *create,
     int rc;
     size_t i;
 
-    if (config->n_disks > LIBSPAWN__DM_DISKS_MAX ||
-        config->n_nics > LIBSPAWN__DM_NICS_MAX) {
+    if (config->n_disks > LIBSPAWN__DM_DISKS_MAX) {
         return libspawn__fail(err, LIBSPAWN_ERR_LIMIT,
-                              "a guest with dm_restrict has at most %d disks "
-                              "and %d network interfaces",
-                              LIBSPAWN__DM_DISKS_MAX, LIBSPAWN__DM_NICS_MAX);
+                              "a guest with dm_restrict has at most %d disks",
+                              LIBSPAWN__DM_DISKS_MAX);
     }
     rc = hand_firmware(create, handed, plan, err);
     for (i = 0; !rc && i < config->n_disks; i++) {
@@ -178,12 +226,6 @@ libspawn__qemu_hand_files(struct libspawn_create *create,
     if (!rc && config->kernel && config->ramdisk) {
         rc = hand_file(create, handed, plan, config->ramdisk,
                        LIBSPAWN__QEMU_OPEN_COPY, LIBSPAWN__DM_RAMDISK_FD, err);
-    }
-    for (i = 0; !rc && i < config->n_nics; i++) {
-        if (libspawn__qemu_nic_is_tap(&config->nics[i])) {
-            rc = hand_tap(handed, plan, &config->nics[i], create->domid, i,
-                          err);
-        }
     }
     return rc;
 }

@@ -102,6 +102,13 @@ int libspawn__qemu_hand_files(struct libspawn_create *create,
                               struct libspawn__qemu_handed *handed,
                               struct libspawn_err *err);
 
+/* The same for the interfaces of the host, which every QEMU is given so; what
+ * 'create->held' has is used once more, and what it lacks is put there. */
+int libspawn__qemu_hand_taps(const struct libspawn_create *create,
+                             struct libspawn_plan *plan,
+                             struct libspawn__qemu_handed *handed,
+                             struct libspawn_err *err);
+
 /* The whole argument vector; 'args' is empty before, config and domid set.
  * 'support' is what the program is known to support. */
 int libspawn__qemu_build_args(struct libspawn__args *args, const char *program,

@@ -99,25 +99,6 @@ set_namespaces(const struct libspawn_guest_config *config,
 
 /* ---- Limits ------------------------------------------------------------ */
 
-/* The limit is on how far a file may be written, also one that is long
- * enough already; block devices have none. */
-static bool
-writes_files(const struct libspawn_guest_config *config)
-{
-    size_t i;
-
-    for (i = 0; i < config->n_disks; i++) {
-        const struct libspawn_disk *disk = &config->disks[i];
-        struct stat st;
-
-        if (disk->target && !disk->read_only && !disk->is_cdrom &&
-            (stat(disk->target, &st) < 0 || S_ISREG(st.st_mode))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void
 set_limits(const struct libspawn__restrict *restricted,
            const struct libspawn_guest_config *config,
@@ -130,7 +111,9 @@ set_limits(const struct libspawn__restrict *restricted,
     libspawn_plan_set_limit(plan, RLIMIT_MSGQUEUE, 0, 0);
     libspawn_plan_set_limit(plan, RLIMIT_LOCKS, 0, 0);
     libspawn_plan_set_limit(plan, RLIMIT_MEMLOCK, 0, 0);
-    if (!writes_files(config)) {
+    /* It is on how far a file may be written, also one that is long enough
+     * already; block devices have none. */
+    if (!restricted->writes_files) {
         libspawn_plan_set_limit(plan, RLIMIT_FSIZE, FILE_SIZE_MAX,
                                 FILE_SIZE_MAX);
     }

@@ -39,6 +39,7 @@ struct libspawn__restrict {
     bool is_on;    /* dm_restrict: everything else too */
     bool has_user; /* it runs as these and not as the caller */
     bool is_own;   /* the user id is reserved for this guest */
+    bool writes_files; /* a disk is one; to be set before the plan is filled */
     uint32_t uid;
     uint32_t gid;
 };

@@ -274,6 +274,7 @@ fill_plan(struct libspawn_create *create, const char *program,
         libspawn_plan_set_timeouts(plan, config->start_timeout_ms,
                                    LIBSPAWN__DM_STOP_MS);
     }
+    create->restricted.writes_files = libspawn__qemu_writes_files(create);
     libspawn__restrict_fill_plan(&create->restricted, config, program,
                                  LIBSPAWN__RESTRICT_BY_PLAN, plan);
     return 0;

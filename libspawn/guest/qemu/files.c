@@ -195,6 +195,21 @@ add_file(struct libspawn_create *create, const char *what, const char *path,
     return path ? libspawn__examine_add(create, &file, err) : 0;
 }
 
+bool
+libspawn__qemu_writes_files(const struct libspawn_create *create)
+{
+    const struct libspawn__examination *x = &create->examination;
+    size_t i;
+
+    for (i = 0; i < x->n_files; i++) {
+        if (x->files[i].flags & LIBSPAWN__WORKER_IMAGE_WRITE &&
+            S_ISREG(x->files[i].image.mode)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int
 libspawn__qemu_check_files(struct libspawn_create *create,
                            struct libspawn_err *err)

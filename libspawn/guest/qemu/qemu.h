@@ -83,6 +83,9 @@ enum {
 int libspawn__qemu_check_files(struct libspawn_create *create,
                                struct libspawn_err *err);
 
+/* After that: whether QEMU is going to write to one. */
+bool libspawn__qemu_writes_files(const struct libspawn_create *create);
+
 /* Whether QEMU meets it as an interface of the host. */
 bool libspawn__qemu_nic_is_tap(const struct libspawn_nic *nic);
 

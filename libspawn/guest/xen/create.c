@@ -299,6 +299,24 @@ fill_arguments(struct libspawn_create *create, const char *program,
     return 0;
 }
 
+/* Whether a disk that it emulates is one. */
+static bool
+writes_files(const struct libspawn__xen_guest *guest)
+{
+    size_t i;
+
+    for (i = 0; i < guest->config->n_disks; i++) {
+        const struct libspawn__xen_disk *disk = &guest->disks[i];
+        bool is_file =
+            disk->server == LIBSPAWN__XEN_DISK_QDISK || disk->needs_script;
+
+        if (is_file && !disk->config->read_only && !disk->config->is_cdrom) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 fill_plan(struct libspawn_create *create, const char *program,
           const struct libspawn__dm_support *support,
@@ -324,6 +342,7 @@ fill_plan(struct libspawn_create *create, const char *program,
         libspawn_plan_set_timeouts(plan, config->start_timeout_ms,
                                    LIBSPAWN__DM_STOP_MS);
     }
+    create->restricted.writes_files = writes_files(create->impl);
     libspawn__restrict_fill_plan(&create->restricted, config, program,
                                  LIBSPAWN__RESTRICT_BY_ITSELF, plan);
     return fill_arguments(create, program, support, plan, err);

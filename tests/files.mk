@@ -72,7 +72,8 @@ XEN_UNIT_TESTS := \
   test_xen_cpuset \
   test_xen_history \
   test_xen_memory \
-  test_xen_nodes
+  test_xen_nodes \
+  test_xen_script
 UNIT_TESTS += $(XEN_UNIT_TESTS)
 $(foreach t,$(XEN_UNIT_TESTS),\
   $(eval EXTRA_SOURCES_$(t) = tests/unit/xen_scene.c $(XEN_SOURCES)) \

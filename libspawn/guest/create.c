@@ -392,6 +392,9 @@ on_dm_ended(void *user)
     libspawn_child_check(child, &err);
     if (create->state == LIBSPAWN__CREATE_UNDOING) {
         libspawn__create_step_done(create, NULL);
+    } else if (create->is_uninterruptible) {
+        /* Taken note of behind the step. */
+        create->err = create->err.code ? create->err : err;
     } else if (create->state == LIBSPAWN__CREATE_RUNNING &&
                create->is_pending) {
         libspawn__create_step_done(create, &err);

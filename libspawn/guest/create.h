@@ -71,6 +71,9 @@ struct libspawn_create {
     /* Ends what the pending step waits for, after which it is done as always,
      * with create->err.  NULL: its device model's end is its end too. */
     void (*abort_step)(struct libspawn_create *create);
+    /* The pending step comes to its own end, whatever else happens meanwhile:
+     * set and cleared by it. */
+    bool is_uninterruptible;
 
     /* Private to confine.c: while a program is asked what it supports. */
     struct libspawn__probe *probe;

@@ -445,7 +445,8 @@ TEST_TIMEOUT(disk_on_a_block_device__is_served_by_the_kernel_and_given_back,
     snprintf(wish.path, sizeof wish.path,
              "/local/domain/0/backend/vbd/%u/768/state", guest.domid);
     ck_assert(harness_wait_until(is_fulfilled, &wish, WAIT_MS));
-    assert_ok(libspawn__xen_devices_connect_disks(xen, &guest, &err), &err);
+    assert_ok(libspawn__xen_devices_connect_disks(xen, &guest, NULL, &err),
+              &err);
     assert_ok(libspawn__xen_devices_close(xen, guest.domid, &err), &err);
     wish.prefix = "6";
     ck_assert(is_fulfilled(&wish));
@@ -503,7 +504,8 @@ TEST_TIMEOUT(disk_whose_script_works__has_a_device_and_gives_it_back, LONG_S)
     config.disks = &disk;
     config.n_disks = 1;
     write_guest();
-    assert_ok(libspawn__xen_devices_connect_disks(xen, &guest, &err), &err);
+    assert_ok(libspawn__xen_devices_connect_disks(xen, &guest, NULL, &err),
+              &err);
     node = libspawn__str_format(
         "/local/domain/0/backend/vbd/%u/768/physical-device-path",
         guest.domid);
@@ -533,7 +535,7 @@ TEST_TIMEOUT(disk_whose_script_fails__says_what_the_script_said, LONG_S)
     config.disks = &disk;
     config.n_disks = 1;
     write_guest();
-    assert_code(libspawn__xen_devices_connect_disks(xen, &guest, &err),
+    assert_code(libspawn__xen_devices_connect_disks(xen, &guest, NULL, &err),
                 LIBSPAWN_ERR_SYSTEM);
     assert_contains(err.text, "add: no such volume");
     assert_ok(libspawn__xen_end_guest(xen, guest.domid, 0, &err), &err);

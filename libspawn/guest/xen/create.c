@@ -252,23 +252,62 @@ close_devices(struct libspawn_create *create)
     return 0;
 }
 
+/* A script that was begun comes to its end, which is also that of its limit:
+ * nobody could know what half of it has done. */
+static int
+connect_devices(struct libspawn_create *create,
+                int (*start)(struct libspawn__xen *xen,
+                             const struct libspawn__xen_guest *guest,
+                             const struct libspawn__xen_connector *by,
+                             struct libspawn_err *err),
+                libspawn__xen_scripts_fn *fn, struct libspawn_err *err)
+{
+    const struct libspawn__xen_connector by = { create->host->probe_worker, fn,
+                                                create };
+    int rc = start(xen_of(create), create->impl, by.worker ? &by : NULL, err);
+
+    create->is_uninterruptible = rc == LIBSPAWN__STEP_PENDING;
+    return rc;
+}
+
+static void
+on_disks_connected(void *user, const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+
+    create->is_uninterruptible = false;
+    if (err) {
+        close_devices(create);
+    }
+    libspawn__create_step_done(create, err);
+}
+
 static int
 connect_disks(struct libspawn_create *create, struct libspawn_err *err)
 {
-    int rc =
-        libspawn__xen_devices_connect_disks(xen_of(create), create->impl, err);
+    int rc = connect_devices(create, libspawn__xen_devices_connect_disks,
+                             on_disks_connected, err);
 
-    if (rc) {
+    if (rc < 0) {
         close_devices(create);
     }
     return rc;
 }
 
+static void
+on_nics_connected(void *user, const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+
+    create->is_uninterruptible = false;
+    libspawn__create_step_done(create, err);
+}
+
 static int
 connect_nics(struct libspawn_create *create, struct libspawn_err *err)
 {
-    return libspawn__xen_devices_connect_nics(xen_of(create), create->impl,
-                                              err);
+    return connect_devices(create, libspawn__xen_devices_connect_nics,
+                           on_nics_connected, err);
 }
 
 /* ---- Device model ------------------------------------------------------ */

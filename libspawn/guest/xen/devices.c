@@ -17,8 +17,8 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "guest/hypervisor.h"
 #include "guest/xen/nic.h"
-#include "guest/xen/script.h"
 #include "store/paths.h"
 
 #define BACKENDS "/local/domain/0/backend"
@@ -135,29 +135,29 @@ name_interfaces(struct job *job, uint32_t domid, uint32_t index,
     }
 }
 
-/* Runs one script for every job that has any, all at once.  A card of two
- * interfaces has its script run for each, in two rounds. */
-static int
-run_round(struct libspawn__xen *xen, const struct jobs *jobs,
-          const char *action, const char *argument, bool is_emulated,
-          struct libspawn_err *err)
+/* A card of two interfaces has its script run for each, in two rounds. */
+struct round {
+    const char *action; /* NULL: behind the last one */
+    const char *argument;
+    bool is_emulated;
+};
+
+/* One script for every job that has any; returns how many. */
+static size_t
+list_scripts(const struct jobs *jobs, const struct round *round,
+             struct libspawn__xen_script *scripts)
 {
-    AUTO_FREE struct libspawn__xen_script *scripts =
-        calloc(MAX(jobs->n, 1), sizeof *scripts);
     size_t n = 0;
     size_t i;
 
-    if (!scripts) {
-        return libspawn__fail_nomem(err);
-    }
     for (i = 0; i < jobs->n; i++) {
         const struct job *job = &jobs->items[i];
 
-        if (job->path && (!is_emulated || job->emulated[0])) {
+        if (job->path && (!round->is_emulated || job->emulated[0])) {
             scripts[n++] = (struct libspawn__xen_script){
                 .path = job->path,
-                .action = action,
-                .argument = argument,
+                .action = round->action,
+                .argument = round->argument,
                 .backend = job->backend,
                 .kind = job->kind,
                 .vif = job->vif[0] ? job->vif : NULL,
@@ -165,8 +165,129 @@ run_round(struct libspawn__xen *xen, const struct jobs *jobs,
             };
         }
     }
-    return libspawn__xen_scripts_run(xen->store, scripts, n,
+    return n;
+}
+
+/* All at once. */
+static int
+run_round(struct libspawn__xen *xen, const struct jobs *jobs,
+          const struct round *round, struct libspawn_err *err)
+{
+    AUTO_FREE struct libspawn__xen_script *scripts =
+        calloc(MAX(jobs->n, 1), sizeof *scripts);
+
+    if (!scripts) {
+        return libspawn__fail_nomem(err);
+    }
+    return libspawn__xen_scripts_run(xen->store, scripts,
+                                     list_scripts(jobs, round, scripts),
                                      LIBSPAWN__XEN_SCRIPT_TIMEOUT_MS, err);
+}
+
+/* ---- Scripts run by a worker ------------------------------------------- */
+
+/* Rounds, one after the other. */
+struct connecting {
+    struct libspawn__xen *xen;
+    struct libspawn__worker *worker;
+    struct jobs jobs;
+    const struct round *round; /* the next one */
+    struct libspawn__xen_script *scripts;
+    libspawn__xen_scripts_fn *fn;
+    void *user;
+};
+
+static void
+connecting_free(struct connecting *connecting)
+{
+    jobs_dispose(&connecting->jobs);
+    free(connecting->scripts);
+    free(connecting);
+}
+
+static int start_round(struct connecting *connecting,
+                       struct libspawn_err *err);
+
+static void
+on_round(void *user, const struct libspawn_err *err)
+{
+    struct connecting *connecting = user;
+    libspawn__xen_scripts_fn *fn = connecting->fn;
+    void *its_user = connecting->user;
+    struct libspawn_err next_err;
+    int rc = err ? err->code : start_round(connecting, &next_err);
+
+    if (rc <= 0) {
+        connecting_free(connecting);
+        fn(its_user, rc ? (err ? err : &next_err) : NULL);
+    }
+}
+
+/* The next one that has any script: LIBSPAWN__STEP_PENDING; 0: none has. */
+static int
+start_round(struct connecting *connecting, struct libspawn_err *err)
+{
+    int rc = 0;
+
+    while (!rc && connecting->round->action) {
+        size_t n = list_scripts(&connecting->jobs, connecting->round++,
+                                connecting->scripts);
+
+        if (n) {
+            rc = libspawn__xen_scripts_start(
+                connecting->worker, connecting->xen->store,
+                connecting->scripts, n, LIBSPAWN__XEN_SCRIPT_TIMEOUT_MS,
+                on_round, connecting, err);
+            rc = rc ? rc : LIBSPAWN__STEP_PENDING;
+        }
+    }
+    return rc;
+}
+
+/* Takes the jobs. */
+static int
+start_rounds(struct libspawn__xen *xen, struct jobs *jobs,
+             const struct round *rounds,
+             const struct libspawn__xen_connector *by,
+             struct libspawn_err *err)
+{
+    struct connecting *connecting = calloc(1, sizeof *connecting);
+    int rc;
+
+    if (!connecting) {
+        return libspawn__fail_nomem(err);
+    }
+    *connecting = (struct connecting){ .xen = xen,
+                                       .worker = by->worker,
+                                       .jobs = *jobs,
+                                       .round = rounds,
+                                       .fn = by->fn,
+                                       .user = by->user };
+    *jobs = (struct jobs){ .items = NULL };
+    connecting->scripts =
+        calloc(MAX(connecting->jobs.n, 1), sizeof *connecting->scripts);
+    rc = connecting->scripts ? start_round(connecting, err)
+                             : libspawn__fail_nomem(err);
+    if (rc <= 0) {
+        connecting_free(connecting);
+    }
+    return rc;
+}
+
+static int
+run_rounds(struct libspawn__xen *xen, struct jobs *jobs,
+           const struct round *rounds,
+           const struct libspawn__xen_connector *by, struct libspawn_err *err)
+{
+    int rc = 0;
+
+    if (by) {
+        return start_rounds(xen, jobs, rounds, by, err);
+    }
+    for (; !rc && rounds->action; rounds++) {
+        rc = run_round(xen, jobs, rounds, err);
+    }
+    return rc;
 }
 
 /* ---- Connecting -------------------------------------------------------- */
@@ -198,8 +319,11 @@ add_connect_job(struct libspawn__xen *xen, struct jobs *jobs, const char *kind,
 int
 libspawn__xen_devices_connect_disks(struct libspawn__xen *xen,
                                     const struct libspawn__xen_guest *guest,
+                                    const struct libspawn__xen_connector *by,
                                     struct libspawn_err *err)
 {
+    static const struct round rounds[] = { { "add", NULL, false },
+                                           { NULL, NULL, false } };
     AUTO(jobs_dispose) struct jobs jobs = { 0 };
     struct job *job;
     size_t i;
@@ -211,14 +335,18 @@ libspawn__xen_devices_connect_disks(struct libspawn__xen *xen,
                                  guest->disks[i].vdev.xen_id, &job, err);
         }
     }
-    return rc ? rc : run_round(xen, &jobs, "add", NULL, false, err);
+    return rc ? rc : run_rounds(xen, &jobs, rounds, by, err);
 }
 
 int
 libspawn__xen_devices_connect_nics(struct libspawn__xen *xen,
                                    const struct libspawn__xen_guest *guest,
+                                   const struct libspawn__xen_connector *by,
                                    struct libspawn_err *err)
 {
+    static const struct round rounds[] = { { "online", "type_if=vif", false },
+                                           { "add", "type_if=tap", true },
+                                           { NULL, NULL, false } };
     AUTO(jobs_dispose) struct jobs jobs = { 0 };
     bool is_hvm = guest->type == LIBSPAWN_GUEST_TYPE_HVM;
     struct job *job;
@@ -237,10 +365,7 @@ libspawn__xen_devices_connect_nics(struct libspawn__xen *xen,
                             libspawn__xen_nic_is_emulated(nic, is_hvm));
         }
     }
-    if (!rc) {
-        rc = run_round(xen, &jobs, "online", "type_if=vif", false, err);
-    }
-    return rc ? rc : run_round(xen, &jobs, "add", "type_if=tap", true, err);
+    return rc ? rc : run_rounds(xen, &jobs, rounds, by, err);
 }
 
 /* ---- Closing ----------------------------------------------------------- */
@@ -248,11 +373,10 @@ libspawn__xen_devices_connect_nics(struct libspawn__xen *xen,
 /* Whose backend is dom0's kernel, and what its scripts are called with. */
 static const struct kernel_kind {
     const char *kind;
-    const char *action;
-    const char *argument;
+    struct round round;
 } kernel_kinds[] = {
-    { "vbd", "remove", NULL },
-    { "vif", "offline", "type_if=vif" },
+    { "vbd", { "remove", NULL, false } },
+    { "vif", { "offline", "type_if=vif", false } },
 };
 
 /* The stock script does nothing for a block device as it is. */
@@ -398,8 +522,7 @@ close_kind(struct libspawn__xen *xen, uint32_t domid,
     rc = rc ? rc : one;
     one = wait_until_closed(xen, &jobs, rc ? NULL : err);
     rc = rc ? rc : one;
-    one = run_round(xen, &jobs, kind->action, kind->argument, false,
-                    rc ? NULL : err);
+    one = run_round(xen, &jobs, &kind->round, rc ? NULL : err);
     return rc ? rc : one;
 }
 

@@ -8,11 +8,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "proc/worker_calls.h"
 
 #define SEARCH_PATH                                                           \
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -164,6 +166,20 @@ explain(struct libspawn__store *store,
                           WEXITSTATUS(script->wait_status));
 }
 
+/* It has ended. */
+static int
+judge(struct libspawn__store *store, const struct libspawn__xen_script *script,
+      bool is_late, int timeout_ms, struct libspawn_err *err)
+{
+    if (is_late) {
+        return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
+                              "hotplug script '%s' %s took longer than %d "
+                              "seconds and was ended",
+                              script->path, script->action, timeout_ms / 1000);
+    }
+    return script->wait_status ? explain(store, script, err) : 0;
+}
+
 /* Waits for the end of a script that was started.  One that could not be
  * pinned, for want of a descriptor, has no deadline. */
 static int
@@ -185,13 +201,7 @@ finish(struct libspawn__store *store, struct libspawn__xen_script *script,
         libspawn__pidref_signal(&script->ref, SIGKILL, NULL);
     }
     reap(script);
-    if (is_late) {
-        return libspawn__fail(err, LIBSPAWN_ERR_TIMEOUT,
-                              "hotplug script '%s' %s took longer than %d "
-                              "seconds and was ended",
-                              script->path, script->action, timeout_ms / 1000);
-    }
-    return script->wait_status ? explain(store, script, err) : 0;
+    return judge(store, script, is_late, timeout_ms, err);
 }
 
 int
@@ -219,4 +229,109 @@ libspawn__xen_scripts_run(struct libspawn__store *store,
         rc = rc ? rc : one;
     }
     return rc;
+}
+
+/* ---- By a worker ------------------------------------------------------- */
+
+struct run {
+    struct libspawn__store *store;
+    struct libspawn__xen_script *scripts;
+    size_t n;
+    size_t n_ended;
+    int timeout_ms;
+    libspawn__xen_scripts_fn *fn;
+    void *user;
+    struct libspawn_err err; /* the first */
+};
+
+static int
+take_end(struct run *run, struct libspawn__xen_script *script,
+         const struct libspawn__worker_reply *reply, struct libspawn_err *err)
+{
+    struct libspawn__worker_ended end;
+    const char *tail;
+    int rc = libspawn__worker_read_end(reply, &end, &tail, err);
+
+    if (rc) {
+        libspawn__err_prefix(err, "hotplug script '%s' %s", script->path,
+                             script->action);
+        return rc;
+    }
+    script->wait_status = end.wait_status;
+    return judge(run->store, script, end.is_late, run->timeout_ms, err);
+}
+
+/* Replies come in the order of the scripts. */
+static void
+on_ended(struct libspawn__worker *worker, struct libspawn__worker_reply *reply,
+         void *user)
+{
+    AUTO_FREE struct run *run = user;
+    struct libspawn_err err;
+
+    (void)worker;
+    if (take_end(run, &run->scripts[run->n_ended], reply, &err) &&
+        !run->err.code) {
+        run->err = err;
+    }
+    if (++run->n_ended == run->n) {
+        run->fn(run->user, run->err.code ? &run->err : NULL);
+    } else {
+        TAKE_PTR(run);
+    }
+}
+
+static int
+ask(struct run *run, struct libspawn__worker *worker,
+    const struct libspawn__xen_script *script, struct libspawn_err *err)
+{
+    const struct libspawn__worker_hearer hearer = { on_ended, run };
+    AUTO_STRV struct libspawn__strv argv = { 0 };
+    AUTO_STRV struct libspawn__strv env = { 0 };
+    int rc = make_arguments(script, &argv, err);
+
+    if (!rc) {
+        rc = make_environment(script, &env, err);
+    }
+    return rc ? rc
+              : libspawn__worker_script(
+                    worker,
+                    &(struct libspawn__worker_program){
+                        .path = script->path,
+                        .argv = (const char *const *)argv.items,
+                        .env = (const char *const *)env.items,
+                        .limit_ms = (uint32_t)run->timeout_ms },
+                    &hearer, err);
+}
+
+/* Those that were asked for before one could not be run to their ends. */
+int
+libspawn__xen_scripts_start(struct libspawn__worker *worker,
+                            struct libspawn__store *store,
+                            struct libspawn__xen_script *scripts, size_t n,
+                            int timeout_ms, libspawn__xen_scripts_fn *fn,
+                            void *user, struct libspawn_err *err)
+{
+    AUTO_FREE struct run *run = calloc(1, sizeof *run);
+    int rc = 0;
+    size_t i;
+
+    if (!run) {
+        return libspawn__fail_nomem(err);
+    }
+    *run = (struct run){ .store = store,
+                         .scripts = scripts,
+                         .n = n,
+                         .timeout_ms = timeout_ms,
+                         .fn = fn,
+                         .user = user };
+    for (i = 0; !rc && i < n; i++) {
+        rc = ask(run, worker, &scripts[i], &run->err);
+    }
+    if (rc && i == 1) {
+        return libspawn__fail(err, rc, "%s", run->err.text);
+    }
+    run->n = rc ? i - 1 : i;
+    TAKE_PTR(run);
+    return 0;
 }

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/pidref.h"
+#include "proc/worker.h"
 #include "store/store.h"
 
 enum {
@@ -40,5 +41,18 @@ struct libspawn__xen_script {
 int libspawn__xen_scripts_run(struct libspawn__store *store,
                               struct libspawn__xen_script *scripts, size_t n,
                               int timeout_ms, struct libspawn_err *err);
+
+/* All of them have ended; 'err' as above, or NULL. */
+typedef void libspawn__xen_scripts_fn(void *user,
+                                      const struct libspawn_err *err);
+
+/* The same, one after the other, by a worker: never blocks.  'scripts', at
+ * least one, and their strings stay until 'fn' was called, which comes once,
+ * unless this fails. */
+int libspawn__xen_scripts_start(struct libspawn__worker *worker,
+                                struct libspawn__store *store,
+                                struct libspawn__xen_script *scripts, size_t n,
+                                int timeout_ms, libspawn__xen_scripts_fn *fn,
+                                void *user, struct libspawn_err *err);
 
 #endif

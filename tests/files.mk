@@ -169,6 +169,10 @@ LONG_TESTS := \
   test_worker_life \
   test_worker_probe
 
+LONG_CLI_TESTS := \
+  test_xl_admission \
+  test_xl_supervised
+
 # Every failure in turn: a part of them quickly, all with SWEEP=full.
 SWEEP_TESTS := \
   test_sweep_crash \
@@ -278,7 +282,8 @@ $(foreach t,$(FAKE_PROGRAMS),$(eval $(call fake_program,$(t))))
 
 UNIT_PROGRAMS   := $(UNIT_TESTS:%=$(BUILD)/tests/unit/%)
 FLOW_PROGRAMS   := $(FLOW_TESTS:%=$(BUILD)/tests/flow/%)
-LONG_PROGRAMS   := $(LONG_TESTS:%=$(BUILD)/tests/flow/%)
+LONG_PROGRAMS   := $(LONG_TESTS:%=$(BUILD)/tests/flow/%) \
+  $(LONG_CLI_TESTS:%=$(BUILD)/tests/cli/%)
 SWEEP_PROGRAMS  := $(SWEEP_TESTS:%=$(BUILD)/tests/sweep/%)
 CLI_PROGRAMS    := $(CLI_TESTS:%=$(BUILD)/tests/cli/%)
 XEN_PROGRAMS    := $(XEN_TESTS:%=$(BUILD)/tests/xen/%)

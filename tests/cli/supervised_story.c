@@ -79,6 +79,22 @@ ask(const char *guest)
     return status;
 }
 
+int
+supervised_command(const char *guest, const char *command)
+{
+    AUTO_FREE char *path = file_of(guest, "sock");
+    AUTO_FREE char *name = libspawn__str_format("unix:%s", path);
+    AUTO_FREE char *params =
+        libspawn__str_format("{\"execute\":\"%s\"}", command);
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    struct libspawn_err err;
+
+    assert_ok(libspawn__rpc_session_open(name, XL_WAIT_MS, &session, &err),
+              &err);
+    return libspawn__rpc_session_call(session, "monitor", params, XL_WAIT_MS,
+                                      NULL, &err);
+}
+
 struct libspawn__json *
 supervised_status(const char *guest)
 {

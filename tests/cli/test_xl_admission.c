@@ -269,6 +269,7 @@ TEST_TIMEOUT(model_started_again__gets_what_it_lacks_once_and_first,
     kill_model(G);
     supervised_await_event(G, "released", 1);
     ck_assert_int_eq(supervised_number(G, "admissions"), 2);
+    assert_ok(supervised_command(G, "query-version"), NULL);
     for (i = 0; i < ARRAY_SIZE(once); i++) {
         ck_assert_uint_eq(supervised_count_lines(G, "qmp", once[i]), 2);
     }
@@ -418,6 +419,71 @@ TEST_TIMEOUT(supervisor_that_is_stopped__is_listed_without_an_answer,
     destroy(G);
 }
 
+/* Covers A6. */
+TEST_TIMEOUT(command_for_a_model_that_is_not_admitted__is_refused, XL_TEST_S)
+{
+    begin("on_dm_crash = 'restart'");
+    assert_ok(supervised_command(G, "query-version"), NULL);
+    /* Answers, but neither runs nor can be believed to. */
+    supervised_set_model(G, "--status=inmigrate");
+    kill_model(G);
+    supervised_await_state(G, "connected");
+    assert_code(supervised_command(G, "query-version"), LIBSPAWN_ERR_BUSY);
+    ck_assert_uint_eq(supervised_count_lines(G, "qmp", "query-version"), 1);
+    destroy(G);
+}
+
+/* Covers A1, A10. */
+TEST_TIMEOUT(mute_model__is_told_of_again_once_a_minute, SUPERVISED_TEST_S)
+{
+    struct xl_process supervisor;
+    int64_t began;
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    supervised_set_model(G, "--mute-after=1");
+    run_ok("create", G ".cfg");
+    supervised_kill(G, SIGKILL);
+    supervisor = adopt();
+    supervised_await_event(G, "holding", 1);
+    began = libspawn__clock_now_ms();
+    supervised_await_event(G, "holding", 3);
+    ck_assert_int_ge(libspawn__clock_now_ms() - began,
+                     supervised_scaled(115000));
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+}
+
+static unsigned long
+count_wakeups(pid_t pid)
+{
+    static const char key[] = "\nvoluntary_ctxt_switches:";
+    AUTO_FREE char *path = libspawn__str_format("/proc/%d/status", (int)pid);
+    AUTO_FREE char *text = harness_read_file(path);
+    const char *line = strstr(text, key);
+
+    ck_assert_ptr_nonnull(line);
+    return strtoul(line + strlen(key), NULL, 10);
+}
+
+/* Minutes pass, in the time that it has. */
+TEST_TIMEOUT(supervisor_of_a_guest_that_runs__sleeps, XL_TEST_S)
+{
+    unsigned long before;
+    int fds[2];
+
+    begin("");
+    supervised_await_state(G, "admitted");
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    harness_wait_readable(fds[0], 500); /* until that answer is done with */
+    before = count_wakeups(supervised_pid(G));
+    harness_wait_readable(fds[0], 2000);
+    ck_assert_uint_le(count_wakeups(supervised_pid(G)), before);
+    close(fds[0]);
+    close(fds[1]);
+    destroy(G);
+}
+
 /* ---- Holding ----------------------------------------------------------- */
 
 /* Covers A9. */
@@ -490,6 +556,7 @@ TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
     run_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
     supervisor = adopt();
+    supervised_await_event(G, "destroyed", 1);
     ck_assert_int_eq(xl_wait(&supervisor), 0);
     ck_assert_uint_eq(supervised_count_events(G, "destroyed"), 1);
     xl_assert_nothing_left();

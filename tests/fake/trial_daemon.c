@@ -176,7 +176,10 @@ do_stop(const char *value)
 static void
 do_signal(const char *value)
 {
-    raise((int)strtol(value, NULL, 10));
+    int number = (int)strtol(value, NULL, 10);
+
+    signal(number, SIG_DFL); /* a sanitizer may have it */
+    raise(number);
 }
 
 static void

@@ -25,7 +25,7 @@ bool supervised_is(const char *guest);
 
 /* What it answers; to be freed with libspawn__json_free. */
 struct libspawn__json *supervised_status(const char *guest);
-/* What its method "monitor" says to a command of the device model's; a code. */
+/* The code of what its method "monitor" answers to a QMP command. */
 int supervised_command(const char *guest, const char *command);
 int64_t supervised_number(const char *guest, const char *member);
 pid_t supervised_model_pid(const char *guest);

@@ -524,6 +524,61 @@ TEST_TIMEOUT(supervisor_told_to_end_while_a_mute_model_starts__ends, XL_TEST_S)
     xl_assert_nothing_left();
 }
 
+/* How a guest gets into each state in which its supervisor stays. */
+static const struct {
+    const char *state;
+    const char *model;  /* after the first */
+    const char *action; /* on_dm_crash */
+} places[] = {
+    { "starting", "--mute", "restart" },
+    { "connected", "--status=inmigrate", "restart" },
+    { "admitted", "", "restart" },
+    { "backoff", "--exit=3", "restart" },
+    { "failed", "", "preserve" },
+};
+
+static void
+go_to(size_t place)
+{
+    AUTO_FREE char *lines =
+        libspawn__str_format("on_dm_crash = '%s'", places[place].action);
+
+    begin(lines);
+    supervised_await_state(G, "admitted");
+    supervised_set_model(G, places[place].model);
+    kill_model(G);
+    supervised_await_event(G, "device-model-died", 1);
+    supervised_await_state(G, places[place].state);
+}
+
+/* Covers A9, D16. */
+TEST_TIMEOUT(supervisor_killed_in_any_state__destroy_leaves_nothing,
+             2 * XL_TEST_S)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(places); i++) {
+        go_to(i);
+        supervised_kill(G, SIGKILL);
+        destroy(G);
+        xl_assert_nothing_left();
+        ck_assert_int_eq(unlink("state/events"), 0);
+    }
+}
+
+/* Covers A9. */
+TEST_TIMEOUT(guest_destroyed_in_any_state__leaves_nothing, 2 * XL_TEST_S)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(places); i++) {
+        go_to(i);
+        destroy(G);
+        xl_assert_nothing_left();
+        ck_assert_int_eq(unlink("state/events"), 0);
+    }
+}
+
 /* Covers A14. */
 TEST_TIMEOUT(hold_limit_with_preserve__the_guest_is_kept_and_it_is_told_once,
              SUPERVISED_TEST_S)

@@ -118,6 +118,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/states.c \
   libspawn/service/supervisor.c \
   libspawn/service/supervisor_control.c \
+  libspawn/service/supervisor_handover.c \
   libspawn/service/supervisor_memory.c \
   libspawn/service/supervisor_model.c \
   libspawn/service/supervisor_policy.c \

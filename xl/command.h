@@ -14,11 +14,11 @@
 /* What every subcommand gets. */
 struct xl {
     const struct xl__command *command;
-    const char *state_dir; /* --state-dir; NULL: default */
+    const char *state_dir;  /* --state-dir; NULL: default */
     const char *next_guest; /* that will be created; NULL: none */
     unsigned int verbose;
     bool as_json; /* --json: what is the matter goes to stdout, as an object */
-    bool is_quiet; /* no progress, no warnings */
+    bool is_quiet;            /* no progress, no warnings */
     struct libspawn_ctx *ctx; /* after xl__open_host */
     struct libspawn_host *host;
 
@@ -56,6 +56,7 @@ int xl__reboot_run(struct xl *xl, int argc, char *argv[]);
 int xl__domid_run(struct xl *xl, int argc, char *argv[]);
 int xl__domname_run(struct xl *xl, int argc, char *argv[]);
 int xl__screenshot_run(struct xl *xl, int argc, char *argv[]);
+int xl__supervise_run(struct xl *xl, int argc, char *argv[]);
 int xl__vncviewer_run(struct xl *xl, int argc, char *argv[]);
 int xl__version_run(struct xl *xl, int argc, char *argv[]);
 int xl__help_run(struct xl *xl, int argc, char *argv[]);
@@ -77,8 +78,7 @@ enum {
 };
 void xl__format_time(int64_t time_ms, char text[XL__TIME_SIZE]);
 
-void xl__warn(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
+void xl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same, and how it is called, to stderr; XL__EXIT_USAGE. */
 int xl__usage_error(struct xl *xl, const char *format, ...)

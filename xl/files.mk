@@ -29,5 +29,6 @@ SOURCES_xl := \
   xl/paths.c \
   xl/shutdown.c \
   xl/simple.c \
+  xl/supervise.c \
   xl/terminal.c
 LIBS_xl := $(LIBSPAWN_LIBS)

@@ -76,6 +76,11 @@ const struct xl__command xl__commands[] = {
       xl__lock_run },
     { "screenshot", "GUEST FILE.png", "Save the picture on its screen.", NULL,
       xl__screenshot_run },
+    { "supervise", "[--reexec] --all | GUEST...",
+      "See to it that guests have their supervisors.",
+      "  -a, --all             of all guests that are to have one\n"
+      "      --reexec          those that run become the installed program\n",
+      xl__supervise_run },
     { "vncviewer", "GUEST", "Start a VNC viewer on its display.", NULL,
       xl__vncviewer_run },
     { "version", "[--json]", "Print versions, and what runs the guests here.",

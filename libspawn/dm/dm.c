@@ -148,9 +148,8 @@ on_child(struct libspawn_child *child, enum libspawn_event event, void *user)
     switch (event) {
     case LIBSPAWN_EVENT_STARTED:
         /* Its own words may come before the watcher's. */
-        libspawn_child_set_stage(child,
-                                 dm->is_negotiated
-                                     ? "waiting for the answer to query-status"
+        libspawn_child_set_stage(
+            child, dm->is_negotiated ? "waiting for the answer to query-status"
                                      : "waiting for its QMP greeting");
         break;
     case LIBSPAWN_EVENT_READY:
@@ -345,6 +344,24 @@ libspawn__dm_connect(struct libspawn__dm *dm, struct libspawn_err *err)
     return rc ? rc
               : libspawn__qmp_command(dm->qmp, "query-status", NULL, -1,
                                       on_status, dm, err);
+}
+
+int
+libspawn__dm_idle_fd(const struct libspawn__dm *dm)
+{
+    return dm->qmp ? libspawn__qmp_idle_fd(dm->qmp) : -1;
+}
+
+int
+libspawn__dm_resume_monitor(struct libspawn__dm *dm, int fd,
+                            struct libspawn_err *err)
+{
+    const struct libspawn__qmp_callbacks callbacks = { .ready = on_qmp_ready,
+                                                       .event = on_qmp_event,
+                                                       .closed = on_qmp_closed,
+                                                       .user = dm };
+
+    return libspawn__qmp_resume(dm->ctx->loop, fd, &callbacks, &dm->qmp, err);
 }
 
 void

@@ -41,8 +41,8 @@ enum {
     LIBSPAWN__DM_NICS_MAX = 32,
     LIBSPAWN__DM_DISK_FD = 43,
     LIBSPAWN__DM_DISKS_MAX = 64,
-    LIBSPAWN__DM_FIRMWARE_FD =
-        LIBSPAWN__DM_DISK_FD + 2 * LIBSPAWN__DM_DISKS_MAX,
+    LIBSPAWN__DM_FIRMWARE_FD = LIBSPAWN__DM_DISK_FD +
+                               2 * LIBSPAWN__DM_DISKS_MAX,
     LIBSPAWN__DM_FIRMWARE_FDS = 3
 };
 
@@ -53,7 +53,9 @@ enum {
     (LIBSPAWN__DM_DISK_SET + LIBSPAWN__DM_DISKS_MAX)
 
 /* Between SIGTERM and SIGKILL: QEMU may have disks to flush. */
-enum { LIBSPAWN__DM_STOP_MS = 10000 };
+enum {
+    LIBSPAWN__DM_STOP_MS = 10000
+};
 
 struct libspawn__dm_listener {
     void (*ready)(void *user); /* its monitor answers; recorded as running */
@@ -96,6 +98,13 @@ void libspawn__dm_listen(struct libspawn__dm *dm,
  * begins; later, when it is lost or adopted, 'ready' comes as soon as it
  * answers. */
 int libspawn__dm_connect(struct libspawn__dm *dm, struct libspawn_err *err);
+
+/* The same for a program that this process becomes: the connection to its
+ * monitor, borrowed, when nothing of it is under way; else -1.  And going on
+ * with it, which takes it in every case; no event comes of that. */
+int libspawn__dm_idle_fd(const struct libspawn__dm *dm);
+int libspawn__dm_resume_monitor(struct libspawn__dm *dm, int fd,
+                                struct libspawn_err *err);
 
 /* Takes from its last lines those that are not about what went wrong: that it
  * waits for us at its monitor.  They stay in its log.  Done for the report. */

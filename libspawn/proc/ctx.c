@@ -14,7 +14,9 @@
 #include "wire/stream.h"
 
 /* Between two tries to watch one. */
-enum { RETRY_MS = 100 };
+enum {
+    RETRY_MS = 100
+};
 
 /* A watcher that was started: reaped when its pidfd becomes readable. */
 struct watcher {
@@ -303,6 +305,32 @@ libspawn__ctx_start_program(struct libspawn_ctx *ctx, const char *path,
     int rc = find_program(path, argv[0], &found, err);
 
     return rc ? rc : start(ctx, found, argv, fd, pid_r, err);
+}
+
+size_t
+libspawn__ctx_list_watchers(const struct libspawn_ctx *ctx, pid_t pids[],
+                            size_t max)
+{
+    struct libspawn__list *link;
+    size_t n = 0;
+
+    LIST_FOR_EACH (link, &ctx->watchers) {
+        if (n < max) {
+            pids[n++] = CONTAINER_OF(link, struct watcher, link)->ref.id.pid;
+        }
+    }
+    return n;
+}
+
+void
+libspawn__ctx_keep_watcher(struct libspawn_ctx *ctx, pid_t pid)
+{
+    struct watcher *watcher;
+
+    if (!new_watcher(ctx, libspawn__loop_fd(ctx->loop), &watcher, NULL) &&
+        watch_watcher(watcher, pid, NULL) == LIBSPAWN_ERR_GONE) {
+        reap_watcher(watcher);
+    }
 }
 
 /* One that is not reaped yet, or NULL. */

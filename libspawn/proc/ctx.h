@@ -20,8 +20,8 @@ struct libspawn_ctx {
     char *watcher_path; /* NULL: searched for */
     bool has_hooks;
     struct libspawn_hooks hooks;
-    struct libspawn__list children; /* struct libspawn_child */
-    struct libspawn__list watchers; /* started and not reaped yet */
+    struct libspawn__list children;     /* struct libspawn_child */
+    struct libspawn__list watchers;     /* started and not reaped yet */
     struct libspawn__timer watch_timer; /* tries again to watch some */
     struct libspawn__spare spare;
 };
@@ -50,6 +50,12 @@ int libspawn__ctx_open_watcher(const struct libspawn_ctx *ctx,
  * and whose it is; -1 when none was prepared for this kind of store. */
 int libspawn__ctx_take_spare(struct libspawn_ctx *ctx,
                              const char *store_address, pid_t *pid_r);
+
+/* For a program that this process becomes: those that are to be reaped, at
+ * most 'max'; and having its context reap one. */
+size_t libspawn__ctx_list_watchers(const struct libspawn_ctx *ctx,
+                                   pid_t pids[], size_t max);
+void libspawn__ctx_keep_watcher(struct libspawn_ctx *ctx, pid_t pid);
 
 /* Ends a watcher, or another program, that hangs; what it watched is the
  * caller's to end. */

@@ -216,6 +216,13 @@ libspawn__supervisor_hold(struct libspawn__supervisor *s, const char *reason,
     }
 }
 
+void
+libspawn__supervisor_hold_on(struct libspawn__supervisor *s)
+{
+    s->is_holding = true;
+    set_hold_timer(s);
+}
+
 static void
 end_holding(struct libspawn__supervisor *s)
 {
@@ -453,7 +460,9 @@ fail_taken(struct libspawn__supervisor *s, pid_t owner,
 }
 
 static int
-take_identity(struct libspawn__supervisor *s, struct libspawn_err *err)
+take_identity(struct libspawn__supervisor *s,
+              const struct libspawn__handover *handover,
+              struct libspawn_err *err)
 {
     AUTO_FREE char *dir = libspawn__supervised_dir(s->host);
     AUTO_FREE char *path =
@@ -463,6 +472,10 @@ take_identity(struct libspawn__supervisor *s, struct libspawn_err *err)
 
     if (!dir || !path) {
         return libspawn__fail_nomem(err);
+    }
+    if (handover) {
+        return libspawn__pidfile_resume(&s->pidfile, path, handover->pid_fd,
+                                        err);
     }
     rc = libspawn__dir_make(dir, 0700, err);
     if (!rc) {
@@ -476,6 +489,7 @@ libspawn__supervisor_new(
     struct libspawn_host *host, const struct libspawn_guest_config *config,
     const struct libspawn__admission_times *times,
     const struct libspawn__supervisor_callbacks *callbacks,
+    const struct libspawn__handover *handover,
     struct libspawn__supervisor **supervisor_r, struct libspawn_err *err)
 {
     struct libspawn__supervisor *s = calloc(1, sizeof *s);
@@ -497,12 +511,12 @@ libspawn__supervisor_new(
     libspawn__timer_init(host->ctx->loop, &s->hold_timer, on_hold_timer);
     libspawn__timer_init(host->ctx->loop, &s->settle_timer,
                          libspawn__supervisor_on_settled);
-    rc = take_identity(s, err);
+    rc = take_identity(s, handover, err);
     if (!rc) {
         rc = libspawn__supervisor_make_workers(s, err);
     }
     if (!rc) {
-        rc = libspawn__supervisor_listen(s, err);
+        rc = libspawn__supervisor_listen(s, handover, err);
     }
     if (!rc) {
         rc = libspawn__supervisor_watch_domain(s, err);

@@ -8,6 +8,7 @@
  *   supervisor_model.c    what device model and hypervisor say, their ends
  *   supervisor_policy.c   what follows an end
  *   supervisor_memory.c   taking over, also from one that died
+ *   supervisor_handover.c becoming another program meanwhile
  *   supervisor_removal.c  removing the guest
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
  *   supervisor_workers.c  what may block, which others do for it
@@ -55,7 +56,7 @@ enum {
 struct libspawn__supervisor {
     struct libspawn_host *host;
     const struct libspawn_guest_config *config; /* borrowed, or 'updated' */
-    struct libspawn_guest_config updated; /* by xl config-update */
+    struct libspawn_guest_config updated;       /* by xl config-update */
     struct libspawn__supervisor_callbacks callbacks;
 
     struct libspawn__pidfile pidfile;
@@ -71,11 +72,11 @@ struct libspawn__supervisor {
 
     uint32_t domid;
     char uuid[37];
-    bool is_paused;                 /* as it was asked for */
+    bool is_paused;      /* as it was asked for */
     bool is_pause_known; /* somebody may have asked for it while we were not
                             connected */
-    bool was_admitted;              /* once */
-    bool is_again;                  /* a start under way is not the first */
+    bool was_admitted;   /* once */
+    bool is_again;       /* a start under way is not the first */
     struct libspawn_create *create; /* NULL: none under way */
     bool is_aborted;                /* it is being undone */
 
@@ -105,15 +106,34 @@ struct libspawn__supervisor {
     struct libspawn__supervision memory;
     /* The one before died after an end of which the memory tells. */
     bool has_inherited_end;
+    unsigned int n_programs; /* that this process was before */
     bool is_unheard; /* its device model was not connected to since adopted */
 };
 
-/* Makes sure that there is no other, and listens for those who ask.
- * LIBSPAWN_ERR_EXISTS names the pid of the one that is there. */
+/* What the program that this process was before has handed over. */
+enum {
+    LIBSPAWN__HANDOVER_VERSION = 1
+};
+
+struct libspawn__handover {
+    struct libspawn__json *state; /* freed by the caller; NULL: nothing */
+    int pid_fd;
+    int control_fd;
+    int monitor_fd; /* -1: none */
+};
+
+/* LIBSPAWN_ERR_PROTOCOL: of another version. */
+int libspawn__handover_read(int fd, struct libspawn__handover *handover,
+                            struct libspawn_err *err);
+
+/* Makes sure that there is no other, and listens for those who ask, or goes on
+ * doing so ('handover' may be NULL).  LIBSPAWN_ERR_EXISTS names the pid of the
+ * one that is there. */
 int libspawn__supervisor_new(
     struct libspawn_host *host, const struct libspawn_guest_config *config,
     const struct libspawn__admission_times *times,
     const struct libspawn__supervisor_callbacks *callbacks,
+    const struct libspawn__handover *handover,
     struct libspawn__supervisor **supervisor_r, struct libspawn_err *err);
 
 /* Creates the guest. */
@@ -131,6 +151,12 @@ int libspawn__supervisor_adopt(
     struct libspawn__supervisor *supervisor, uint32_t domid,
     const struct libspawn__supervisor_adoption *adoption,
     struct libspawn_err *err);
+
+/* Goes on with it as the program before did. */
+int libspawn__supervisor_resume(struct libspawn__supervisor *supervisor,
+                                uint32_t domid,
+                                const struct libspawn__handover *handover,
+                                struct libspawn_err *err);
 
 /* A creation under way is aborted: 'failed' follows. */
 void libspawn__supervisor_abort(struct libspawn__supervisor *supervisor);
@@ -158,6 +184,9 @@ void libspawn__supervisor_note(struct libspawn__supervisor *supervisor,
 void libspawn__supervisor_hold(struct libspawn__supervisor *supervisor,
                                const char *reason, const char *text);
 
+/* The same where it was told already. */
+void libspawn__supervisor_hold_on(struct libspawn__supervisor *supervisor);
+
 /* Whether its device model lives, and is still good for the guest. */
 bool
 libspawn__supervisor_has_dm(const struct libspawn__supervisor *supervisor);
@@ -168,18 +197,20 @@ int libspawn__supervisor_remember(struct libspawn__supervisor *supervisor,
                                   struct libspawn_err *err);
 /* Who was asked to leave is not followed by another. */
 void libspawn__supervisor_forget(struct libspawn__supervisor *supervisor);
-void
-libspawn__supervisor_remember_end(struct libspawn__supervisor *supervisor,
-                                  enum libspawn__supervision_stage stage);
+void libspawn__supervisor_remember_end(struct libspawn__supervisor *supervisor,
+                                       enum libspawn__supervision_stage stage);
+/* What is known of it, and its device model. */
+int libspawn__supervisor_take_over(struct libspawn__supervisor *supervisor,
+                                   uint32_t domid, bool is_again,
+                                   struct libspawn_err *err);
 /* How far the one before was with the end that is to be dealt with; once. */
 enum libspawn__supervision_stage
 libspawn__supervisor_inherit_end(struct libspawn__supervisor *supervisor);
 
 /* supervisor_model.c */
 /* As lists and the log say it. */
-void
-libspawn__supervisor_describe_end(struct libspawn__supervisor *supervisor,
-                                  const struct libspawn_report *report);
+void libspawn__supervisor_describe_end(struct libspawn__supervisor *supervisor,
+                                       const struct libspawn_report *report);
 void libspawn__supervisor_take_dm(struct libspawn__supervisor *supervisor,
                                   struct libspawn__dm *dm);
 int libspawn__supervisor_adopt_dm(struct libspawn__supervisor *supervisor,
@@ -211,8 +242,8 @@ libspawn__supervisor_free_workers(struct libspawn__supervisor *supervisor);
 
 /* Its device model has left a core file: a summary of that is written behind
  * its log, and told as an event, if one can be made. */
-void libspawn__supervisor_summarize_core(
-    struct libspawn__supervisor *supervisor);
+void
+libspawn__supervisor_summarize_core(struct libspawn__supervisor *supervisor);
 
 /* Those that have nothing to do end. */
 void
@@ -223,8 +254,15 @@ void libspawn__supervisor_describe_workers(
     const struct libspawn__supervisor *supervisor,
     struct libspawn__json_writer *writer);
 
+/* supervisor_handover.c: becomes the installed program, or fails and goes on.
+ * LIBSPAWN_ERR_BUSY: not now. */
+int
+libspawn__supervisor_hand_over(const struct libspawn__supervisor *supervisor,
+                               struct libspawn_err *err);
+
 /* supervisor_control.c */
 int libspawn__supervisor_listen(struct libspawn__supervisor *supervisor,
+                                const struct libspawn__handover *handover,
                                 struct libspawn_err *err);
 
 /* Answers those whose question is settled now; or all. */

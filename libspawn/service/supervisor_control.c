@@ -36,6 +36,7 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
         w, "failing_ms", libspawn__admission_failing_for(&s->admission, now));
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
     libspawn__json_put_integer(w, "restarts", s->n_restarts);
+    libspawn__json_put_integer(w, "programs", s->n_programs);
     if (s->dm) {
         libspawn__json_put_integer(
             w, "device_model_pid",
@@ -212,16 +213,30 @@ answer_monitor(void *user, struct libspawn__rpc_conn *conn,
                                  err);
 }
 
+/* ---- Becoming another program ------------------------------------------ */
+
+/* The answer of one that did is the end of the connection; "programs" in its
+ * status then tells more. */
+static int
+answer_reexec(void *user, struct libspawn__rpc_conn *conn,
+              struct libspawn__rpc_request *request,
+              const struct libspawn__json *params, struct libspawn_err *err)
+{
+    (void)conn;
+    (void)request;
+    (void)params;
+    return libspawn__supervisor_hand_over(user, err);
+}
+
 static const struct libspawn__rpc_method methods[] = {
-    { "status", answer_status },
-    { "leave", answer_leave },
-    { "settle", answer_settle },
-    { "monitor", answer_monitor },
-    { NULL, NULL },
+    { "status", answer_status }, { "leave", answer_leave },
+    { "settle", answer_settle }, { "monitor", answer_monitor },
+    { "reexec", answer_reexec }, { NULL, NULL },
 };
 
 int
 libspawn__supervisor_listen(struct libspawn__supervisor *s,
+                            const struct libspawn__handover *handover,
                             struct libspawn_err *err)
 {
     const struct libspawn__rpc_service service = {
@@ -233,13 +248,13 @@ libspawn__supervisor_listen(struct libspawn__supervisor *s,
         libspawn__supervised_control_path(s->host, s->config->name);
     AUTO_FREE char *name = path ? libspawn__str_format("punix:%s", path)
                                 : NULL;
-    int listener;
+    int listener = handover ? handover->control_fd : -1;
     int rc;
 
     if (!name) {
         return libspawn__fail_nomem(err);
     }
-    rc = libspawn__stream_listen(name, 0600, &listener, err);
+    rc = handover ? 0 : libspawn__stream_listen(name, 0600, &listener, err);
     if (rc) {
         return rc;
     }

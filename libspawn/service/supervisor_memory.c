@@ -120,14 +120,20 @@ note_begin(struct libspawn__supervisor *s, const char *lost)
 
 /* A guest whose last start failed has no device model and no trace of one; one
  * that needs none has no such end.  Where the hypervisor tells how the guest
- * ended, its device model lives on. */
+ * ended, its device model lives on.  One that lives anywhere else was given
+ * up, or has told why it will end. */
 static void
 begin(struct libspawn__supervisor *s, const char *lost)
 {
+    bool is_alive = s->dm &&
+                    !libspawn_child_check(libspawn__dm_child(s->dm), NULL);
     bool is_down = s->has_inherited_end &&
                    (!s->dm || s->host->hypervisor->find_end);
 
-    s->is_unheard = true;
+    if (is_alive && !is_down) {
+        s->has_inherited_end = false;
+        s->end = s->end == LIBSPAWN__END_MODEL ? LIBSPAWN__END_NONE : s->end;
+    }
     note_begin(s, lost);
     libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     if (is_down) {
@@ -136,10 +142,8 @@ begin(struct libspawn__supervisor *s, const char *lost)
 }
 
 int
-libspawn__supervisor_adopt(
-    struct libspawn__supervisor *s, uint32_t domid,
-    const struct libspawn__supervisor_adoption *adoption,
-    struct libspawn_err *err)
+libspawn__supervisor_take_over(struct libspawn__supervisor *s, uint32_t domid,
+                               bool is_again, struct libspawn_err *err)
 {
     AUTO_FREE char *uuid = NULL;
     int rc;
@@ -147,9 +151,10 @@ libspawn__supervisor_adopt(
     s->domid = domid;
     s->is_again = true;
     s->was_admitted = true;
+    s->is_unheard = true;
     rc = libspawn__intent_check_none(s->host, domid, err);
     if (!rc) {
-        rc = read_memory(s, adoption->is_again, err);
+        rc = read_memory(s, is_again, err);
     }
     if (!rc) {
         rc = libspawn__name_read_uuid(s->host->store, NULL, domid, &uuid, err);
@@ -159,7 +164,17 @@ libspawn__supervisor_adopt(
     }
     snprintf(s->uuid, sizeof s->uuid, "%s", uuid ? uuid : "");
     take_memory(s);
-    rc = libspawn__supervisor_adopt_dm(s, err);
+    return libspawn__supervisor_adopt_dm(s, err);
+}
+
+int
+libspawn__supervisor_adopt(
+    struct libspawn__supervisor *s, uint32_t domid,
+    const struct libspawn__supervisor_adoption *adoption,
+    struct libspawn_err *err)
+{
+    int rc = libspawn__supervisor_take_over(s, domid, adoption->is_again, err);
+
     if (!rc) {
         begin(s, adoption->lost);
     }

@@ -543,18 +543,17 @@ on_io(struct libspawn__io *io, uint32_t events)
     }
 }
 
-int
-libspawn__qmp_new(struct libspawn__loop *loop, int fd,
-                  const struct libspawn__qmp_callbacks *callbacks,
-                  struct libspawn__qmp **qmp_r, struct libspawn_err *err)
+/* Takes 'fd' in every case. */
+static struct libspawn__qmp *
+new_qmp(int fd, const struct libspawn__qmp_callbacks *callbacks,
+        struct libspawn_err *err)
 {
     struct libspawn__qmp *qmp = calloc(1, sizeof *qmp);
-    struct command *negotiation;
-    int rc;
 
     if (!qmp) {
         libspawn__auto_close(&fd);
-        return libspawn__fail_nomem(err);
+        libspawn__fail_nomem(err);
+        return NULL;
     }
     qmp->fd = fd;
     qmp->lines.peer = "QEMU";
@@ -562,6 +561,21 @@ libspawn__qmp_new(struct libspawn__loop *loop, int fd,
     qmp->last_id = NEGOTIATION_ID;
     libspawn__list_init(&qmp->queued);
     libspawn__list_init(&qmp->unanswered);
+    return qmp;
+}
+
+int
+libspawn__qmp_new(struct libspawn__loop *loop, int fd,
+                  const struct libspawn__qmp_callbacks *callbacks,
+                  struct libspawn__qmp **qmp_r, struct libspawn_err *err)
+{
+    struct libspawn__qmp *qmp = new_qmp(fd, callbacks, err);
+    struct command *negotiation;
+    int rc;
+
+    if (!qmp) {
+        return LIBSPAWN_ERR_NO_MEMORY;
+    }
     rc = command_new("qmp_capabilities", NULL, -1, NEGOTIATION_ID,
                      &negotiation, err);
     if (!rc) {
@@ -569,6 +583,37 @@ libspawn__qmp_new(struct libspawn__loop *loop, int fd,
         rc = libspawn__io_add(loop, &qmp->io, fd, EPOLLIN | EPOLLOUT, on_io,
                               err);
     }
+    if (rc) {
+        libspawn__qmp_free(qmp);
+        return rc;
+    }
+    *qmp_r = qmp;
+    return 0;
+}
+
+int
+libspawn__qmp_idle_fd(const struct libspawn__qmp *qmp)
+{
+    return qmp->state == READY && !qmp->lines.input.size &&
+                   libspawn__list_is_empty(&qmp->queued) &&
+                   libspawn__list_is_empty(&qmp->unanswered)
+               ? qmp->fd
+               : -1;
+}
+
+int
+libspawn__qmp_resume(struct libspawn__loop *loop, int fd,
+                     const struct libspawn__qmp_callbacks *callbacks,
+                     struct libspawn__qmp **qmp_r, struct libspawn_err *err)
+{
+    struct libspawn__qmp *qmp = new_qmp(fd, callbacks, err);
+    int rc;
+
+    if (!qmp) {
+        return LIBSPAWN_ERR_NO_MEMORY;
+    }
+    qmp->state = READY;
+    rc = libspawn__io_add(loop, &qmp->io, fd, EPOLLIN, on_io, err);
     if (rc) {
         libspawn__qmp_free(qmp);
         return rc;

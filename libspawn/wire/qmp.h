@@ -72,6 +72,17 @@ int libspawn__qmp_command(struct libspawn__qmp *qmp, const char *command,
                           libspawn__qmp_reply_fn *fn, void *user,
                           struct libspawn_err *err);
 
+/* For a program that this process becomes: its socket, borrowed, while there
+ * is nothing that has come or gone by half, and no answer due; else -1. */
+int libspawn__qmp_idle_fd(const struct libspawn__qmp *qmp);
+
+/* Goes on with such a socket, which it takes in every case: READY, and
+ * 'ready' does not come. */
+int libspawn__qmp_resume(struct libspawn__loop *loop, int fd,
+                         const struct libspawn__qmp_callbacks *callbacks,
+                         struct libspawn__qmp **qmp_r,
+                         struct libspawn_err *err);
+
 /* ---- Blocking convenience ----------------------------------------------
  *
  * Connects to the socket at 'path', or by any name that libspawn__stream_open

@@ -493,6 +493,12 @@ libspawn__rpc_server_free(struct libspawn__rpc_server *server)
     free(server);
 }
 
+int
+libspawn__rpc_server_listener(const struct libspawn__rpc_server *server)
+{
+    return server->listener;
+}
+
 size_t
 libspawn__rpc_server_n_clients(const struct libspawn__rpc_server *server)
 {

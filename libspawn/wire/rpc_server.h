@@ -62,6 +62,9 @@ int libspawn__rpc_server_new(struct libspawn__loop *loop, int listener,
  * fine. */
 void libspawn__rpc_server_free(struct libspawn__rpc_server *server);
 
+/* Where it listens; borrowed. */
+int libspawn__rpc_server_listener(const struct libspawn__rpc_server *server);
+
 size_t
 libspawn__rpc_server_n_clients(const struct libspawn__rpc_server *server);
 

@@ -46,6 +46,7 @@ struct run {
     char *name;      /* of the guest */
     bool is_adopting;
     struct libspawn__supervisor_adoption adoption;
+    struct libspawn__handover handover; /* from our program before */
     bool is_monitor; /* this process looks after the one that supervises */
     bool is_paused;
     bool has_console; /* its descriptor is to be handed over */
@@ -236,8 +237,9 @@ make_supervisor(struct run *run, struct libspawn_err *err)
 
     ours.user = run;
     libspawn__daemon_set_stage(&run->daemon, "becoming its supervisor");
-    return libspawn__supervisor_new(run->host, &run->config, &run->times,
-                                    &ours, &run->supervisor, err);
+    return libspawn__supervisor_new(
+        run->host, &run->config, &run->times, &ours,
+        run->handover.state ? &run->handover : NULL, &run->supervisor, err);
 }
 
 static int
@@ -271,8 +273,11 @@ adopt(struct run *run, struct libspawn_err *err)
         rc = make_supervisor(run, err);
     }
     if (!rc) {
-        rc = libspawn__supervisor_adopt(run->supervisor, domid, &run->adoption,
-                                        err);
+        rc = run->handover.state
+                 ? libspawn__supervisor_resume(run->supervisor, domid,
+                                               &run->handover, err)
+                 : libspawn__supervisor_adopt(run->supervisor, domid,
+                                              &run->adoption, err);
     }
     return rc ? rc : libspawn__daemon_complete(&run->daemon, NULL, err);
 }
@@ -408,8 +413,8 @@ static void
 scale_times(struct libspawn__admission_times *times, int64_t scale)
 {
     int64_t *const all[] = {
-        &times->admit_after,  &times->probe_every,  &times->backoff_min,
-        &times->backoff_max,  &times->hold_limit,   &times->still_holding,
+        &times->admit_after,  &times->probe_every, &times->backoff_min,
+        &times->backoff_max,  &times->hold_limit,  &times->still_holding,
         &times->restart_unit, &times->healthy,
     };
     size_t i;
@@ -433,6 +438,28 @@ monitor(const struct run *run)
     return monitor_run(&plan);
 }
 
+/* What an older or newer program wrote down may make no sense to us: then all
+ * it left goes, its lock too, and the guest is taken over as from a dead
+ * one. */
+static void
+resume(struct run *run, const char *text)
+{
+    uint64_t fd;
+
+    run->is_adopting = true;
+    run->adoption.is_again = true;
+    if (libspawn__str_to_u64(text, STDERR_FILENO + 1, INT32_MAX, &fd, NULL)) {
+        return;
+    }
+    if (libspawn__handover_read((int)fd, &run->handover, NULL)) {
+        libspawn__json_free(run->handover.state);
+        run->handover.state = NULL;
+        libspawn__fd_close_from(STDERR_FILENO + 1);
+    } else {
+        close((int)fd);
+    }
+}
+
 /* -1, or what to exit with. */
 static int
 parse(struct run *run, int argc, char *argv[])
@@ -444,6 +471,7 @@ parse(struct run *run, int argc, char *argv[])
         { "again", no_argument, NULL, 'A' },
         { "lost", required_argument, NULL, 'l' },
         { "monitor", no_argument, NULL, 'm' },
+        { "resume", required_argument, NULL, 'r' },
         { "print-states", no_argument, NULL, 'p' },
         { NULL, 0, NULL, 0 },
     };
@@ -463,6 +491,9 @@ parse(struct run *run, int argc, char *argv[])
             break;
         case 'l':
             run->adoption.lost = optarg;
+            break;
+        case 'r':
+            resume(run, optarg);
             break;
         case 'm':
             run->is_monitor = true;
@@ -548,5 +579,6 @@ main(int argc, char *argv[])
     libspawn__auto_close(&run.daemon.fd);
     libspawn_ctx_free(run.ctx);
     libspawn_guest_config_dispose(&run.config);
+    libspawn__json_free(run.handover.state);
     return run.status;
 }

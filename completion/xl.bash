@@ -83,7 +83,7 @@ _xl() {
     :*)
         _xl_offer "$current" < <(_xl_commands "$program")
         ;;
-    *:--timeout:* | *:--since:* | console:-n:* | console:--num:*) ;;
+    *:--timeout:* | *:--startup-timeout:* | *:--since:* | console:-n:* | console:--num:*) ;;
     lock:-w:* | lock:--wait:* | config-update:--base:*) ;;
     *:-*)
         _xl_offer "$current" < <(_xl_options "$program" "$command")

@@ -19,10 +19,13 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 # Where bash looks for the completion of a command, by the command's name.
 COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 
+# Units of systemd; nothing here needs it.
+UNITDIR ?= $(LIBDIR)/systemd/system
+
 .PHONY: install install-lib install-bin install-libexec install-headers \
-  install-pkgconfig install-man install-completion uninstall
+  install-pkgconfig install-man install-completion install-units uninstall
 install: install-lib install-bin install-libexec install-headers \
-  install-pkgconfig install-man install-completion ## install everything below DESTDIR and PREFIX
+  install-pkgconfig install-man install-completion install-units ## install everything below DESTDIR and PREFIX
 
 install-lib: $(LIBRARIES) $(PLUGINS) ## ... the libraries, and their plugins
 	$(INSTALL) -d $(DESTDIR)$(LIBDIR)
@@ -66,6 +69,15 @@ install-completion: ## ... the completion for bash
 	$(INSTALL) -d $(DESTDIR)$(COMPLETIONDIR)
 	$(INSTALL) -m 644 completion/xl.bash $(DESTDIR)$(COMPLETIONDIR)/xl
 
+UNIT := guest-supervisor@.service
+$(BUILD)/$(UNIT): tools/guest-supervisor/$(UNIT).in Config.mk mk/install.mk $(FLAGS_FILE)
+	@mkdir -p $(@D)
+	@sed -e 's|@LIBEXECDIR@|$(LIBEXECDIR)|' $< >$@
+
+install-units: $(BUILD)/$(UNIT) ## ... the unit for systemd
+	$(INSTALL) -d $(DESTDIR)$(UNITDIR)
+	$(INSTALL) -m 644 $< $(DESTDIR)$(UNITDIR)
+
 INSTALLED := $(addprefix $(LIBDIR)/,$(notdir $(STATIC_LIBRARY)) \
     $(if $(SHARED_LIBRARY),libspawn.so.$(VERSION) $(SONAME) libspawn.so)) \
   $(addprefix $(BINDIR)/,$(notdir $(BIN_PROGRAMS))) \
@@ -74,6 +86,7 @@ INSTALLED := $(addprefix $(LIBDIR)/,$(notdir $(STATIC_LIBRARY)) \
   $(addprefix $(INCLUDEDIR)/,$(notdir $(PUBLIC_HEADERS))) \
   $(PKGCONFIGDIR)/libspawn.pc \
   $(COMPLETIONDIR)/xl \
+  $(UNITDIR)/$(UNIT) \
   $(foreach m,$(MAN_PAGES),$(MANDIR)/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m)))
 
 uninstall: ## remove what install put there

@@ -212,6 +212,7 @@ CLI_TESTS := \
   test_xl_restrict \
   test_xl_sandbox \
   test_xl_state \
+  test_xl_supervise \
   test_xl_supervised \
   test_xl_usage \
   test_xl_workers
@@ -220,6 +221,7 @@ $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
 EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_lock += tests/flow/lock_story.c
 EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c

@@ -39,12 +39,14 @@ on_status(void *user, const struct libspawn__json *result,
     const char *status =
         libspawn__json_string(libspawn__json_member(result, "status"));
     bool is_paused = status && !strcmp(status, "paused");
+    bool is_new = status && !strcmp(status, "prelaunch");
 
     s->is_probing = false;
     if (err && err->code == LIBSPAWN_ERR_GONE) {
         return;
     }
-    if (!s->is_pause_known || s->state == LIBSPAWN__STATE_ADMITTED) {
+    if (!is_new &&
+        (!s->is_pause_known || s->state == LIBSPAWN__STATE_ADMITTED)) {
         s->is_paused = is_paused;
         s->is_pause_known = true;
     }
@@ -132,8 +134,7 @@ static void
 on_stop(struct libspawn__supervisor *s, const struct libspawn__json *data)
 {
     (void)data;
-    if (s->state == LIBSPAWN__STATE_ADMITTED &&
-        s->end == LIBSPAWN__END_NONE) {
+    if (s->state == LIBSPAWN__STATE_ADMITTED && s->end == LIBSPAWN__END_NONE) {
         libspawn__supervisor_probe(s);
     }
 }
@@ -170,12 +171,11 @@ libspawn__supervisor_describe_end(struct libspawn__supervisor *s,
     bool is_exited = report->end == LIBSPAWN_END_EXITED;
     char text[LIBSPAWN__STATUS_TEXT_SIZE];
 
-    libspawn__status_describe(is_signaled || is_exited,
-                              is_exited ? W_EXITCODE(report->exit_code, 0)
-                                        : report->signal |
-                                              (report->core_dumped ? WCOREFLAG
-                                                                   : 0),
-                              text);
+    libspawn__status_describe(
+        is_signaled || is_exited,
+        is_exited ? W_EXITCODE(report->exit_code, 0)
+                  : report->signal | (report->core_dumped ? WCOREFLAG : 0),
+        text);
     libspawn__str_assign(&s->end_text, text, NULL);
     s->end_word = is_exited ? "exited" : is_signaled ? "killed" : "unknown";
     if (s->end == LIBSPAWN__END_NONE) {
@@ -268,8 +268,7 @@ on_release(struct libspawn__store_watch *watch, const char *path)
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
         if (s->state != LIBSPAWN__STATE_STOPPING) {
             libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_DESTROYED,
-                                      "elsewhere",
-                                      "by another toolstack");
+                                      "elsewhere", "by another toolstack");
         }
         libspawn__supervisor_move(s, LIBSPAWN__ON_GONE);
     } else if (!rc && end != LIBSPAWN__END_NONE &&

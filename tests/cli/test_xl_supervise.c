@@ -1,0 +1,662 @@
+/*
+ * Supervisors that die: who takes their place, and what that knows; a parent
+ * that stays to do so; and becoming another program meanwhile.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "base/util.h"
+#include "service/states.h"
+#include "tests/cli/supervised_story.h"
+#include "tests/lib/processes.h"
+#include "wire/rpc_client.h"
+
+#define MODEL "--stderr=x"
+
+static void
+run_ok(const char *const argv[])
+{
+    AUTO_OUTPUT struct harness_output output = harness_run_argv(argv);
+
+    xl_assert_ok(&output);
+}
+#define xl_ok(...)                                                            \
+    run_ok((const char *const[]){ xl_path(), __VA_ARGS__, NULL })
+
+static void
+create(const char *option, const char *lines)
+{
+    supervised_begin();
+    supervised_write_config(XL_GUEST, lines);
+    supervised_set_model(XL_GUEST, MODEL);
+    xl_ok("create", option, XL_GUEST ".cfg");
+}
+
+static bool
+is_another(void *user)
+{
+    const pid_t *former = user;
+
+    return supervised_is(XL_GUEST) && supervised_pid(XL_GUEST) != *former;
+}
+
+static void
+await_another(pid_t former)
+{
+    ck_assert_msg(harness_wait_until(is_another, &former, XL_WAIT_MS),
+                  "there is no other supervisor");
+}
+
+static void
+end_guest(void)
+{
+    xl_ok("destroy", XL_GUEST);
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    xl_assert_nothing_left();
+}
+
+static void
+look(void)
+{
+    xl_ok("list", "--json");
+}
+
+static size_t
+count_starts(void)
+{
+    return 1 + supervised_count_events(XL_GUEST, "restarted");
+}
+
+/* One command of the monitor, through the supervisor; that it hangs up before
+ * it has answered is fine. */
+static void
+tell_model(const char *command)
+{
+    AUTO_FREE char *name = libspawn__str_format(
+        "unix:%s/supervisors/" XL_GUEST ".sock", getenv("XL_STATE_DIR"));
+    AUTO_FREE char *params =
+        libspawn__str_format("{\"execute\":\"%s\"}", command);
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    struct libspawn_err err;
+
+    assert_ok(libspawn__rpc_session_open(name, XL_WAIT_MS, &session, &err),
+              &err);
+    libspawn__rpc_session_call(session, "monitor", params, XL_WAIT_MS, NULL,
+                               &err);
+}
+
+/* ---- By the next command ----------------------------------------------- */
+
+TEST_TIMEOUT(supervisor_killed__next_command_starts_another, XL_TEST_S)
+{
+    pid_t former;
+    pid_t model;
+
+    create("-q", "");
+    former = supervised_pid(XL_GUEST);
+    model = supervised_model_pid(XL_GUEST);
+    supervised_kill(XL_GUEST, SIGKILL);
+    look();
+    await_another(former);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
+    ck_assert_uint_eq(count_starts(), 1);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-lost"), 1);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
+                      1);
+    end_guest();
+}
+
+TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
+{
+    enum {
+        N = 6
+    };
+    struct xl_process commands[N];
+    pid_t former;
+    size_t i;
+
+    create("-q", "");
+    former = supervised_pid(XL_GUEST);
+    supervised_kill(XL_GUEST, SIGKILL);
+    for (i = 0; i < N; i++) {
+        commands[i] = xl_start_talk("domid", XL_GUEST);
+    }
+    for (i = 0; i < N; i++) {
+        ck_assert_int_eq(xl_wait(&commands[i]), 0);
+    }
+    await_another(former);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
+                      1);
+    end_guest();
+}
+
+TEST_TIMEOUT(supervisor_asked_to_leave__is_not_followed_but_on_demand,
+             XL_TEST_S)
+{
+    create("-q", "");
+    supervised_kill(XL_GUEST, SIGTERM);
+    look();
+    xl_ok("supervise", "--all");
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-left"), 1);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
+                      0);
+    xl_ok("supervise", XL_GUEST);
+    supervised_await_event(XL_GUEST, "supervisor-started", 1);
+    supervised_await_state(XL_GUEST, "admitted");
+    end_guest();
+}
+
+TEST_TIMEOUT(guest_without_a_supervisor__gets_none_but_on_demand, XL_TEST_S)
+{
+    create("-e", "");
+    look();
+    xl_ok("supervise", "--all");
+    ck_assert(!supervised_is(XL_GUEST));
+    xl_ok("supervise", XL_GUEST);
+    supervised_await_event(XL_GUEST, "supervisor-started", 1);
+    supervised_await_state(XL_GUEST, "admitted");
+    end_guest();
+}
+
+/* ---- What the next one knows ------------------------------------------- */
+
+static pid_t
+kill_both(int signal)
+{
+    pid_t former = supervised_pid(XL_GUEST);
+    pid_t model = supervised_model_pid(XL_GUEST);
+
+    supervised_kill(XL_GUEST, SIGKILL);
+    kill(model, signal);
+    return former;
+}
+
+TEST_TIMEOUT(model_that_died_meanwhile__is_kept_and_told_once, XL_TEST_S)
+{
+    int i;
+
+    create("-q", "on_dm_crash = 'preserve'");
+    for (i = 0; i < 3; i++) {
+        pid_t former = i ? supervised_pid(XL_GUEST) : kill_both(SIGKILL);
+
+        if (i) {
+            supervised_kill(XL_GUEST, SIGKILL);
+        }
+        look();
+        await_another(former);
+        supervised_await_state(XL_GUEST, "failed");
+    }
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
+                      1);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "preserved"), 1);
+    end_guest();
+}
+
+TEST_TIMEOUT(model_that_died_meanwhile__is_started_again_once, XL_TEST_S)
+{
+    pid_t former;
+
+    create("-q", "on_dm_crash = 'restart'");
+    former = kill_both(SIGKILL);
+    look();
+    await_another(former);
+    supervised_await_event(XL_GUEST, "restarted", 1);
+    supervised_await_state(XL_GUEST, "admitted");
+    former = supervised_pid(XL_GUEST);
+    supervised_kill(XL_GUEST, SIGKILL);
+    look();
+    await_another(former);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_uint_eq(count_starts(), 2);
+    ck_assert_int_eq(supervised_number(XL_GUEST, "restarts"), 1);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
+                      1);
+    end_guest();
+}
+
+/* SIGTERM makes it exit with 0, which is all that is left to see of a guest
+ * that powers off. */
+TEST_TIMEOUT(guest_off_meanwhile__is_started_again_if_it_is_to, XL_TEST_S)
+{
+    pid_t former;
+
+    create("-q", "on_poweroff = 'restart'");
+    former = kill_both(SIGTERM);
+    look();
+    await_another(former);
+    supervised_await_event(XL_GUEST, "restarted", 1);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "shutdown"), 1);
+    ck_assert_uint_eq(count_starts(), 2);
+    end_guest();
+}
+
+TEST_TIMEOUT(guest_off_meanwhile__is_removed, XL_TEST_S)
+{
+    create("-q", "");
+    kill_both(SIGTERM);
+    look();
+    supervised_await_event(XL_GUEST, "destroyed", 1);
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    look();
+    xl_assert_nothing_left();
+}
+
+TEST_TIMEOUT(guest_left_paused__is_adopted_as_such, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    pid_t former;
+
+    create("-p", "");
+    former = supervised_pid(XL_GUEST);
+    supervised_kill(XL_GUEST, SIGKILL);
+    look();
+    await_another(former);
+    supervised_await_state(XL_GUEST, "admitted");
+    list = xl_run("list");
+    assert_contains(list.out, "--p---");
+    end_guest();
+}
+
+/* ---- In every state ---------------------------------------------------- */
+
+/* Its model answers nobody, and the supervisor is one that adopted it. */
+static void
+lead_to_connected(void)
+{
+    pid_t former = supervised_pid(XL_GUEST);
+    pid_t model = supervised_model_pid(XL_GUEST);
+
+    supervised_kill(XL_GUEST, SIGKILL);
+    kill(model, SIGSTOP);
+    look();
+    await_another(former);
+    supervised_await_state(XL_GUEST, "connected");
+}
+
+static void
+check_connected(void)
+{
+    supervised_await_state(XL_GUEST, "connected");
+    kill(supervised_model_pid(XL_GUEST), SIGCONT);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_uint_eq(count_starts(), 1);
+}
+
+static void
+lead_to_admitted(void)
+{
+    supervised_await_state(XL_GUEST, "admitted");
+}
+
+static void
+check_admitted(void)
+{
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_uint_eq(count_starts(), 1);
+}
+
+/* The pauses between failing starts become longer. */
+static void
+lead_to_backoff(void)
+{
+    supervised_set_model(XL_GUEST, "--exit=1");
+    kill(supervised_model_pid(XL_GUEST), SIGKILL);
+    supervised_await_event(XL_GUEST, "device-model-died", 4);
+    supervised_await_state(XL_GUEST, "backoff");
+}
+
+static void
+check_backoff(void)
+{
+    supervised_set_model(XL_GUEST, MODEL);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_int_ge(supervised_number(XL_GUEST, "restarts"), 4);
+}
+
+static void
+lead_to_failed(void)
+{
+    kill(supervised_model_pid(XL_GUEST), SIGKILL);
+    supervised_await_state(XL_GUEST, "failed");
+}
+
+static void
+check_failed(void)
+{
+    supervised_await_state(XL_GUEST, "failed");
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "preserved"), 1);
+}
+
+/* Somebody has the lock that a removal needs, until this is written to. */
+static struct xl_process holder;
+
+static void
+lead_to_stopping(void)
+{
+    holder = xl_start_talk("lock", XL_GUEST, "--", "sh", "-c",
+                           "echo locked; read line");
+    ck_assert(xl_await_words(&holder, "locked"));
+    kill(supervised_model_pid(XL_GUEST), SIGKILL);
+    supervised_await_state(XL_GUEST, "stopping");
+}
+
+static void
+check_stopping(void)
+{
+    supervised_await_state(XL_GUEST, "stopping");
+    xl_say(&holder, "go\n");
+    ck_assert_int_eq(xl_wait(&holder), 0);
+    supervised_await_event(XL_GUEST, "destroyed", 1);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
+                      1);
+}
+
+static const struct in_state {
+    const char *lines;  /* of the configuration */
+    void (*lead)(void); /* NULL: nobody can see it in that state */
+    void (*check)(void);
+} in_states[] = {
+    [LIBSPAWN__STATE_DOWN] = { NULL, NULL, NULL },
+    [LIBSPAWN__STATE_STARTING] = { NULL, NULL, NULL }, /* see below */
+    [LIBSPAWN__STATE_CONNECTED] = { "", lead_to_connected, check_connected },
+    [LIBSPAWN__STATE_ADMITTED] = { "", lead_to_admitted, check_admitted },
+    [LIBSPAWN__STATE_HOLDING] = { NULL, NULL, NULL }, /* for a moment */
+    [LIBSPAWN__STATE_BACKOFF] = { "on_dm_crash = 'restart'", lead_to_backoff,
+                                  check_backoff },
+    [LIBSPAWN__STATE_FAILED] = { "on_dm_crash = 'preserve'", lead_to_failed,
+                                 check_failed },
+    [LIBSPAWN__STATE_STOPPING] = { "on_dm_crash = 'destroy'", lead_to_stopping,
+                                   check_stopping },
+    [LIBSPAWN__STATE_TERMINATED] = { NULL, NULL, NULL },
+};
+
+_Static_assert(ARRAY_SIZE(in_states) == LIBSPAWN__N_STATES,
+               "a state is missing");
+
+static void
+kill_in(const struct in_state *state)
+{
+    AUTO_OUTPUT struct harness_output destroy = { 0 };
+    pid_t former;
+
+    create("-q", state->lines);
+    state->lead();
+    former = supervised_pid(XL_GUEST);
+    supervised_kill(XL_GUEST, SIGKILL);
+    look();
+    await_another(former);
+    state->check();
+    destroy = xl_run("destroy", XL_GUEST); /* unless it is gone */
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    xl_assert_nothing_left();
+}
+
+TEST_TIMEOUT(supervisor_killed_in_any_state__the_next_goes_on,
+             SUPERVISED_TEST_S)
+{
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(in_states); i++) {
+        AUTO_FREE char *events = NULL;
+
+        if (!in_states[i].lead) {
+            continue;
+        }
+        kill_in(&in_states[i]);
+        events = libspawn__str_format("%s/events", getenv("XL_STATE_DIR"));
+        unlink(events);
+    }
+}
+
+TEST_TIMEOUT(supervisor_killed_while_it_creates__leaves_nothing, XL_TEST_S)
+{
+    struct xl_process process;
+
+    supervised_begin();
+    supervised_write_config(XL_GUEST, "");
+    supervised_set_model(XL_GUEST, "--greet-only");
+    process = xl_start("-v", "create", XL_GUEST ".cfg");
+    ck_assert(xl_await_step(&process, "starting the device model"));
+    supervised_kill(XL_GUEST, SIGKILL);
+    ck_assert_int_eq(xl_wait(&process), 128 + SIGKILL);
+    look();
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    xl_assert_nothing_left();
+}
+
+/* Not more than that, once it has seen the end of those who asked it. */
+static bool
+has_fds(void *user)
+{
+    const size_t *n = user;
+
+    return harness_count_fds(supervised_pid(XL_GUEST)) <= *n;
+}
+
+static void
+await_fds(size_t n)
+{
+    ck_assert_msg(harness_wait_until(has_fds, &n, XL_WAIT_MS),
+                  "%zu descriptors have become %zu", n,
+                  harness_count_fds(supervised_pid(XL_GUEST)));
+}
+
+/* Covers D17. */
+TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
+{
+    enum {
+        N = 50
+    };
+    size_t n_first = 0;
+    int i;
+
+    create("-q", "on_poweroff = 'restart'");
+    for (i = 1; i <= N; i++) {
+        supervised_await_state(XL_GUEST, "admitted");
+        tell_model("quit");
+        supervised_await_event(XL_GUEST, "restarted", (size_t)i);
+        supervised_await_event(XL_GUEST, "admitted", (size_t)i + 1);
+        if (i == 1) {
+            n_first = harness_count_fds(supervised_pid(XL_GUEST));
+        }
+    }
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_uint_eq(count_starts(), N + 1);
+    await_fds(n_first);
+    end_guest();
+}
+
+/* ---- A parent that stays ----------------------------------------------- */
+
+static pid_t
+parent_of(pid_t pid)
+{
+    struct process process;
+
+    ck_assert(process_read(pid, &process));
+    return process.parent;
+}
+
+/* Covers D4. */
+TEST_TIMEOUT(monitored_start_that_fails__status_passes_through, XL_TEST_S)
+{
+    supervised_begin();
+    xl_write_model_config("'--exit=37'");
+    xl_assert_create_fails(37, "exited with status 37", "--monitor",
+                           XL_CONFIG);
+    xl_write_model_config("'--signal=11'");
+    xl_assert_create_fails(128 + SIGSEGV, "was killed by SIGSEGV", "--monitor",
+                           XL_CONFIG);
+}
+
+/* Covers D4. */
+TEST_TIMEOUT(monitored_supervisor_killed_early__signal_passes_through,
+             XL_TEST_S)
+{
+    struct xl_process process;
+
+    supervised_begin();
+    xl_write_model_config("'--greet-only'");
+    process = xl_start("-v", "create", "--monitor", XL_CONFIG);
+    ck_assert(xl_await_step(&process, "starting the device model"));
+    supervised_kill(XL_GUEST, SIGSEGV);
+    ck_assert_int_eq(xl_wait(&process), 128 + SIGSEGV);
+    assert_contains(process.text, "was killed by SIGSEGV");
+    look();
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    xl_assert_nothing_left();
+}
+
+/* Covers D5, D7, D9. */
+TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output events = { 0 };
+    struct process before;
+    struct process after;
+    pid_t monitor;
+    pid_t model;
+    pid_t pid;
+    int i;
+
+    create("--monitor", "");
+    model = supervised_model_pid(XL_GUEST);
+    monitor = parent_of(supervised_pid(XL_GUEST));
+    ck_assert_int_ne(parent_of(monitor), getpid());
+    for (i = 0; i < 2; i++) {
+        pid = supervised_pid(XL_GUEST);
+        ck_assert(process_read(pid, &before));
+        kill(pid, i ? SIGKILL : SIGSEGV);
+        await_another(pid);
+        supervised_await_state(XL_GUEST, "admitted");
+        ck_assert(process_read(supervised_pid(XL_GUEST), &after));
+        ck_assert_int_eq(after.parent, monitor);
+        ck_assert_str_eq(after.name, before.name);
+        ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
+    }
+    events = xl_run("events");
+    assert_contains(events.out, "was killed by SIGSEGV");
+    end_guest();
+}
+
+/* Covers D6. */
+TEST_TIMEOUT(monitored_supervisor_ended__monitor_and_pid_file_go, XL_TEST_S)
+{
+    struct process process;
+    pid_t monitor;
+
+    create("--monitor", "");
+    monitor = parent_of(supervised_pid(XL_GUEST));
+    supervised_kill(XL_GUEST, SIGTERM);
+    while (process_read(monitor, &process) && !process.is_zombie) {
+        ck_assert(!supervised_is(XL_GUEST));
+    }
+    ck_assert(access("state/supervisors/" XL_GUEST ".pid", F_OK));
+    ck_assert(access("state/supervisors/" XL_GUEST ".sock", F_OK));
+    end_guest();
+}
+
+/* Covers D6. */
+TEST_TIMEOUT(monitor_ended__supervisor_goes_and_the_guest_stays, XL_TEST_S)
+{
+    create("--monitor", "");
+    kill(parent_of(supervised_pid(XL_GUEST)), SIGTERM);
+    supervised_await_event(XL_GUEST, "supervisor-left", 1);
+    ck_assert_uint_eq(count_starts(), 1);
+    end_guest();
+}
+
+/* ---- Becoming another program ------------------------------------------ */
+
+TEST_TIMEOUT(supervisor_reexecuted__is_the_same_process_and_no_news, XL_TEST_S)
+{
+    AUTO_FREE char *before = NULL;
+    AUTO_FREE char *after = NULL;
+    pid_t model;
+    pid_t pid;
+    size_t n_fds;
+    int i;
+
+    create("-q", "");
+    supervised_await_state(XL_GUEST, "admitted");
+    pid = supervised_pid(XL_GUEST);
+    model = supervised_model_pid(XL_GUEST);
+    before = harness_read_file("state/events");
+    n_fds = harness_count_fds(pid);
+    for (i = 1; i <= 5; i++) {
+        xl_ok("supervise", "--reexec", "--all");
+        ck_assert_int_eq(supervised_number(XL_GUEST, "programs"), i);
+    }
+    ck_assert_int_eq(supervised_pid(XL_GUEST), pid);
+    /* It has adopted the device model, and pins two processes for that. */
+    await_fds(n_fds + 2);
+    ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_int_eq(supervised_number(XL_GUEST, "admissions"), 1);
+    after = harness_read_file("state/events");
+    ck_assert_str_eq(after, before);
+    end_guest();
+}
+
+/* What its monitor tells still comes to us: why it ended. */
+TEST_TIMEOUT(supervisor_reexecuted__hears_how_the_guest_ends, XL_TEST_S)
+{
+    create("-q", "on_poweroff = 'restart'\non_dm_crash = 'restart'");
+    supervised_await_state(XL_GUEST, "admitted");
+    kill(supervised_model_pid(XL_GUEST), SIGKILL);
+    supervised_await_event(XL_GUEST, "released", 1);
+    xl_ok("supervise", "--reexec", XL_GUEST);
+    ck_assert_int_eq(supervised_number(XL_GUEST, "restarts"), 1);
+    tell_model("quit");
+    supervised_await_event(XL_GUEST, "restarted", 2);
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "shutdown"), 1);
+    supervised_await_state(XL_GUEST, "admitted");
+    end_guest();
+}
+
+TEST_TIMEOUT(supervisor_reexecuted_in_failed__stays_there, XL_TEST_S)
+{
+    create("-q", "on_dm_crash = 'preserve'");
+    lead_to_failed();
+    xl_ok("supervise", "--reexec", XL_GUEST);
+    ck_assert_int_eq(supervised_number(XL_GUEST, "programs"), 1);
+    check_failed();
+    end_guest();
+}
+
+/* The programs of this test, in its directory, so that one can go. */
+TEST_TIMEOUT(program_that_cannot_be_executed__old_one_goes_on, XL_TEST_S)
+{
+    static const char *const names[] = { "xl", "guest-supervisor",
+                                         "guest-worker", "spawn-watcher" };
+    AUTO_OUTPUT struct harness_output output = { 0 };
+    size_t i;
+
+    supervised_begin();
+    supervised_write_config(XL_GUEST, "");
+    supervised_set_model(XL_GUEST, MODEL);
+    for (i = 0; i < ARRAY_SIZE(names); i++) {
+        AUTO_FREE char *from =
+            libspawn__str_format("%s/bin/%s", harness_build_dir(), names[i]);
+        AUTO_OUTPUT struct harness_output copy = harness_run("cp", from, ".");
+
+        ck_assert_int_eq(copy.status, 0);
+    }
+    run_ok((const char *const[]){ "./xl", "create", XL_GUEST ".cfg", NULL });
+    ck_assert_int_eq(unlink("guest-supervisor"), 0);
+    harness_write_file("guest-supervisor", "no program\n");
+    ck_assert_int_eq(chmod("guest-supervisor", 0755), 0);
+    output = harness_run("./xl", "supervise", "--reexec", XL_GUEST);
+    xl_assert_error(&output, 1, "executing");
+    supervised_await_state(XL_GUEST, "admitted");
+    ck_assert_int_eq(supervised_number(XL_GUEST, "programs"), 0);
+    end_guest();
+}
+
+TEST_MAIN("xl_supervise")

@@ -35,6 +35,8 @@ struct libspawn__supervisor_callbacks {
     void (*step)(void *user, const char *step);
     void (*warned)(void *user, const char *sentence);
     int (*created)(void *user, uint32_t domid, struct libspawn_err *err);
+    /* Whether whoever wanted it is gone, perhaps not heard of yet. */
+    bool (*is_unwanted)(void *user);
 
     /* It was admitted for the first time. */
     void (*admitted)(void *user, uint32_t domid);

@@ -52,6 +52,17 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     return 0;
 }
 
+/* Who asks may have seen the end of whoever wanted the guest before we did. */
+static bool
+is_unwanted(struct libspawn__supervisor *s)
+{
+    if (!s->is_aborted && s->callbacks.is_unwanted &&
+        s->callbacks.is_unwanted(s->callbacks.user)) {
+        libspawn__supervisor_abort(s);
+    }
+    return s->is_aborted;
+}
+
 static int
 answer_leave(void *user, struct libspawn__rpc_conn *conn,
              struct libspawn__rpc_request *request,
@@ -61,7 +72,7 @@ answer_leave(void *user, struct libspawn__rpc_conn *conn,
 
     (void)conn;
     (void)params;
-    if (s->create && !s->is_aborted && !s->is_again) {
+    if (s->create && !s->is_again && !is_unwanted(s)) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                               "guest '%s' is being created by process %d",
                               s->config->name, (int)getpid());

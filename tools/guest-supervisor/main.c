@@ -151,6 +151,15 @@ on_created(void *user, uint32_t domid, struct libspawn_err *err)
     return rc;
 }
 
+static bool
+is_unwanted(void *user)
+{
+    struct run *run = user;
+    struct pollfd fd = { .fd = run->daemon.fd, .events = POLLRDHUP };
+
+    return run->daemon.fd >= 0 && poll(&fd, 1, 0) > 0;
+}
+
 /* Whoever waited is gone: then nobody wanted the guest to the end. */
 static void
 on_admitted(void *user, uint32_t domid)
@@ -186,6 +195,7 @@ static const struct libspawn__supervisor_callbacks callbacks = {
     .step = on_step,
     .warned = on_warned,
     .created = on_created,
+    .is_unwanted = is_unwanted,
     .admitted = on_admitted,
     .failed = on_failed,
     .left = on_left,

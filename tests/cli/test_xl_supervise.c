@@ -17,6 +17,15 @@
 
 #define MODEL "--stderr=x"
 
+/* How our own programs crash here: a sanitizer has SIGSEGV for itself. */
+#ifdef __SANITIZE_ADDRESS__
+#define CRASH SIGABRT
+#define CRASH_NAME "SIGABRT"
+#else
+#define CRASH SIGSEGV
+#define CRASH_NAME "SIGSEGV"
+#endif
+
 static void
 run_ok(const char *const argv[])
 {
@@ -462,7 +471,7 @@ TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
         supervised_await_state(XL_GUEST, "admitted");
         tell_model("quit");
         supervised_await_event(XL_GUEST, "restarted", (size_t)i);
-        supervised_await_event(XL_GUEST, "admitted", (size_t)i + 1);
+        supervised_await_state(XL_GUEST, "admitted");
         if (i == 1) {
             n_first = harness_count_fds(supervised_pid(XL_GUEST));
         }
@@ -506,9 +515,9 @@ TEST_TIMEOUT(monitored_supervisor_killed_early__signal_passes_through,
     xl_write_model_config("'--greet-only'");
     process = xl_start("-v", "create", "--monitor", XL_CONFIG);
     ck_assert(xl_await_step(&process, "starting the device model"));
-    supervised_kill(XL_GUEST, SIGSEGV);
-    ck_assert_int_eq(xl_wait(&process), 128 + SIGSEGV);
-    assert_contains(process.text, "was killed by SIGSEGV");
+    supervised_kill(XL_GUEST, CRASH);
+    ck_assert_int_eq(xl_wait(&process), 128 + CRASH);
+    assert_contains(process.text, "was killed by " CRASH_NAME);
     look();
     ck_assert(harness_wait_children(XL_WAIT_MS));
     xl_assert_nothing_left();
@@ -532,7 +541,7 @@ TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
     for (i = 0; i < 2; i++) {
         pid = supervised_pid(XL_GUEST);
         ck_assert(process_read(pid, &before));
-        kill(pid, i ? SIGKILL : SIGSEGV);
+        kill(pid, i ? SIGKILL : CRASH);
         await_another(pid);
         supervised_await_state(XL_GUEST, "admitted");
         ck_assert(process_read(supervised_pid(XL_GUEST), &after));
@@ -541,7 +550,7 @@ TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
         ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
     }
     events = xl_run("events");
-    assert_contains(events.out, "was killed by SIGSEGV");
+    assert_contains(events.out, "was killed by " CRASH_NAME);
     end_guest();
 }
 

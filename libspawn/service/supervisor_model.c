@@ -301,6 +301,7 @@ libspawn__supervisor_take_dm(struct libspawn__supervisor *s,
     s->dm = dm;
     s->is_dm_ended = false;
     s->is_probing = false;
+    s->is_unheard = false;
     libspawn__dm_listen(dm, &ours);
 }
 

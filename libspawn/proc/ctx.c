@@ -285,7 +285,7 @@ libspawn__ctx_start_watcher(struct libspawn_ctx *ctx,
 {
     char name[] = "spawn-watcher";
     AUTO_FREE char *path = NULL;
-    AUTO_FREE char *title_copy = strdup(title);
+    AUTO_FREE char *title_copy = strdup(title ? title : "");
     char *argv[] = { name, title_copy, NULL };
     int rc;
 

@@ -379,8 +379,8 @@ TEST(daemon_with_a_helper_that_stays__is_known_to_have_ended_at_once)
     AUTO_START struct start start = START;
     int64_t begun;
 
-    begin(&start, "helper", "stage=helped", "until=fifo", "exit=37");
     ck_assert_int_eq(mkfifo("fifo", 0600), 0);
+    begin(&start, "helper", "stage=helped", "until=fifo", "exit=37");
     await_stage(&start, "helped");
     begun = libspawn__clock_now_ms();
     close(open("fifo", O_WRONLY | O_CLOEXEC));

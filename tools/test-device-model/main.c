@@ -20,7 +20,7 @@
  *   the ending, SIGTERM, or "quit"
  *
  * It never changes the disposition of a signal that can kill it by a fault,
- * and waits for SIGTERM, SIGINT and SIGHUP by a signalfd.
+ * and waits for SIGTERM, SIGINT, SIGHUP and SIGUSR1 by a signalfd.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -254,6 +254,10 @@ signal_came(struct libspawn__io *io, uint32_t events)
     if (read(io->fd, &info, sizeof info) != (ssize_t)sizeof info) {
         return;
     }
+    if (info.ssi_signo == SIGUSR1) {
+        monitors_hang_up(model->monitors);
+        return;
+    }
     if (model->options.ignore_term || model->is_terminated) {
         return;
     }
@@ -294,6 +298,7 @@ open_signals(struct device_model *model, struct libspawn_err *err)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     model->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

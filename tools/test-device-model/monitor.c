@@ -392,6 +392,18 @@ monitors_serve(struct monitors *monitors, struct libspawn_err *err)
 }
 
 void
+monitors_hang_up(struct monitors *monitors)
+{
+    size_t i;
+
+    for (i = 0; i < monitors->n_items; i++) {
+        if (monitors->items[i].client >= 0) {
+            drop_client(&monitors->items[i]);
+        }
+    }
+}
+
+void
 monitors_send_event(struct monitors *monitors, const char *line)
 {
     size_t i;

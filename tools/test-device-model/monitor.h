@@ -23,6 +23,9 @@ void monitors_close(struct monitors *monitors);
 
 int monitors_serve(struct monitors *monitors, struct libspawn_err *err);
 
+/* Drops every client; the next ones are served. */
+void monitors_hang_up(struct monitors *monitors);
+
 /* Sends a line to every client that has negotiated. */
 void monitors_send_event(struct monitors *monitors, const char *line);
 

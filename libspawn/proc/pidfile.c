@@ -1,6 +1,7 @@
 #include "proc/pidfile.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,12 +77,37 @@ make_new(const char *new_path, int *fd_r, struct libspawn_err *err)
     return 0;
 }
 
-/* Whoever holds the lock of the file at 'path' is alone with it.  One who
+/* What a dead process left is removed, or replaced: its news, that it was
+ * left, is then for whoever has the file, and for nobody else. */
+struct stale {
+    const char *path;
+    const char *new_path; /* takes its place; NULL: nothing does */
+    const char *beside;   /* is removed with it; may be NULL */
+    bool was_found;
+};
+
+static int
+deal_with(struct stale *stale, struct libspawn_err *err)
+{
+    if (stale->beside) {
+        unlink(stale->beside);
+    }
+    if (stale->new_path && rename(stale->new_path, stale->path) < 0) {
+        return libspawn__fail_errno(err, errno, "making '%s'", stale->path);
+    }
+    if (!stale->new_path) {
+        unlink(stale->path);
+    }
+    stale->was_found = true;
+    return 0;
+}
+
+/* Whoever holds the lock of the file at the path is alone with it.  One who
  * removes it holds it for a moment, with the number of who died in it. */
 static int
-remove_stale(const char *path, const char *beside, pid_t *owner_r,
-             bool *was_left_r, struct libspawn_err *err)
+take_stale(struct stale *stale, pid_t *owner_r, struct libspawn_err *err)
 {
+    const char *path = stale->path;
     AUTO_FD int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     int rc;
 
@@ -105,13 +131,27 @@ remove_stale(const char *path, const char *beside, pid_t *owner_r,
         return libspawn__fail(err, rc, "it runs already, as process %d",
                               (int)pid);
     }
-    if (!rc && is_at(fd, path)) {
-        if (beside) {
-            unlink(beside);
-        }
-        unlink(path);
-        *was_left_r = true;
+    return !rc && is_at(fd, path) ? deal_with(stale, err) : rc;
+}
+
+/* Once. */
+static int
+try_to_take(const char *new_path, const char *path, pid_t *owner_r,
+            bool *was_left_r, bool *is_taken_r, struct libspawn_err *err)
+{
+    struct stale stale = { .path = path, .new_path = new_path };
+    int rc;
+
+    if (!link(new_path, path)) {
+        unlink(new_path);
+        *is_taken_r = true;
+        return 0;
     }
+    if (errno != EEXIST) {
+        return libspawn__fail_errno(err, errno, "making '%s'", path);
+    }
+    rc = take_stale(&stale, owner_r, err);
+    *was_left_r = *is_taken_r = stale.was_found;
     return rc;
 }
 
@@ -123,6 +163,7 @@ libspawn__pidfile_take(struct libspawn__pidfile *pidfile, const char *path,
         libspawn__str_format("%s.new-%d", path, (int)getpid());
     AUTO_FREE char *path_copy = strdup(path);
     AUTO_FD int fd = -1;
+    bool is_taken = false;
     int tries;
     int rc;
 
@@ -130,16 +171,14 @@ libspawn__pidfile_take(struct libspawn__pidfile *pidfile, const char *path,
         return libspawn__fail_nomem(err);
     }
     rc = make_new(new_path, &fd, err);
-    for (tries = 0; !rc && tries < TRIES; tries++) {
-        if (!link(new_path, path)) {
-            unlink(new_path);
-            pidfile->path = TAKE_PTR(path_copy);
-            pidfile->fd = TAKE_FD(fd);
-            return 0;
-        }
-        rc = errno == EEXIST
-                 ? remove_stale(path, NULL, owner_r, &pidfile->was_left, err)
-                 : libspawn__fail_errno(err, errno, "making '%s'", path);
+    for (tries = 0; !rc && !is_taken && tries < TRIES; tries++) {
+        rc = try_to_take(new_path, path, owner_r, &pidfile->was_left,
+                         &is_taken, err);
+    }
+    if (is_taken) {
+        pidfile->path = TAKE_PTR(path_copy);
+        pidfile->fd = TAKE_FD(fd);
+        return 0;
     }
     if (fd >= 0) {
         unlink(new_path);
@@ -165,9 +204,9 @@ int
 libspawn__pidfile_tidy(const char *path, const char *beside,
                        struct libspawn_err *err)
 {
-    bool was_left = false;
+    struct stale stale = { .path = path, .beside = beside };
 
-    return remove_stale(path, beside, NULL, &was_left, err);
+    return take_stale(&stale, NULL, err);
 }
 
 int

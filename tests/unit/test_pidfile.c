@@ -352,4 +352,37 @@ TEST_TIMEOUT(pidfile_wanted_by_four_at_once__is_had_by_one_at_a_time, 60)
     assert_alone();
 }
 
+/* Its death is news for the one that comes after it, and for no other. */
+TEST_TIMEOUT(pidfile_left_and_wanted_by_four_at_once__who_has_it_knows, 60)
+{
+    enum { N = 4, N_ROUNDS = 100 };
+    int round;
+
+    for (round = 0; round < N_ROUNDS; round++) {
+        struct owner owner = start_owner();
+        int n_told = 0;
+        int status;
+        int i;
+
+        end_owner(&owner, SIGKILL);
+        for (i = 0; i < N; i++) {
+            if (!fork()) {
+                struct libspawn__pidfile pidfile = LIBSPAWN__PIDFILE_INIT;
+
+                _exit(libspawn__pidfile_take(&pidfile, PATH, NULL, NULL)
+                          ? 0
+                          : 1 + pidfile.was_left);
+            }
+        }
+        for (i = 0; i < N; i++) {
+            ck_assert_int_gt(wait(&status), 0);
+            ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+            n_told += WEXITSTATUS(status) == 2;
+        }
+        ck_assert_int_ge(n_told, 1); /* they die in it themselves */
+        ck_assert_int_eq(unlink(PATH), 0);
+    }
+    assert_alone();
+}
+
 TEST_MAIN("pidfile")

@@ -119,8 +119,25 @@ tell_caller(struct libspawn_create *create, struct libspawn_err *err)
                : 0;
 }
 
+static void
+note(struct libspawn_create *create, enum libspawn_guest_event_kind kind,
+     const char *reason, const char *text)
+{
+    const struct libspawn__event event = {
+        .guest = create->config->name,
+        .domid = create->has_domid ? create->domid : 0,
+        .uuid = create->uuid,
+        .kind = kind,
+        .reason = reason,
+        .text = text,
+    };
+
+    libspawn__event_append(create->host, &event, NULL);
+}
+
 /* From here on the guest lives without us.  The intent goes last: a creator
- * that dies in between has its guest removed, never left half-owned. */
+ * that dies in between has its guest removed, never left half-owned, nor
+ * untold.  Nobody can tell of its end before, who needs its lock for that. */
 static int
 hand_over(struct libspawn_create *create, struct libspawn_err *err)
 {
@@ -130,10 +147,18 @@ hand_over(struct libspawn_create *create, struct libspawn_err *err)
         rc = libspawn_child_release(libspawn__dm_child(create->dm),
                                     LIBSPAWN_RELEASE_WATCHED, err);
     }
-    if (!rc) {
-        libspawn__intent_remove(create->host, create->uuid);
+    if (rc) {
+        return rc;
     }
-    return rc;
+    note(create,
+         create->is_again || create->replaced ? LIBSPAWN_GUEST_EVENT_RESTARTED
+                                              : LIBSPAWN_GUEST_EVENT_CREATED,
+         NULL, NULL);
+    if (!create->options.paused) {
+        note(create, LIBSPAWN_GUEST_EVENT_RUNNING, NULL, NULL);
+    }
+    libspawn__intent_remove(create->host, create->uuid);
+    return 0;
 }
 
 /* Its name and its uuid are reserved by now: there is no moment in which
@@ -194,31 +219,16 @@ get_step(const struct libspawn_create *create, size_t index)
 
 /* ---- The machine ------------------------------------------------------- */
 
+/* That it was done was told by hand_over; of one that is there already, its
+ * supervisor tells. */
 static void
-note_end(struct libspawn_create *create)
+note_failure(struct libspawn_create *create)
 {
     const struct libspawn_err *err = &create->err;
-    struct libspawn__event event = {
-        .guest = create->config->name,
-        .domid = create->has_domid ? create->domid : 0,
-        .uuid = create->uuid,
-        .kind = create->is_again || create->replaced
-                    ? LIBSPAWN_GUEST_EVENT_RESTARTED
-                    : LIBSPAWN_GUEST_EVENT_CREATED,
-    };
 
-    if (err->code && create->is_again) {
-        return; /* the guest is there; its supervisor tells of it */
-    }
-    if (err->code) {
-        event.kind = LIBSPAWN_GUEST_EVENT_CREATE_FAILED;
-        event.reason = libspawn_code_name(err->code);
-        event.text = err->text;
-    }
-    libspawn__event_append(create->host, &event, NULL);
-    if (!err->code && !create->options.paused) {
-        event.kind = LIBSPAWN_GUEST_EVENT_RUNNING;
-        libspawn__event_append(create->host, &event, NULL);
+    if (err->code && !create->is_again) {
+        note(create, LIBSPAWN_GUEST_EVENT_CREATE_FAILED,
+             libspawn_code_name(err->code), err->text);
     }
 }
 
@@ -230,7 +240,7 @@ finish(struct libspawn_create *create)
     create->state = LIBSPAWN__CREATE_DONE;
     libspawn__examine_dispose(create);
     libspawn__host_unlock(create->host, &create->guest_lock);
-    note_end(create);
+    note_failure(create);
     if (create->err.code == LIBSPAWN_ERR_CHILD && create->dm) {
         report = libspawn_child_report(libspawn__dm_child(create->dm));
     }

@@ -153,15 +153,11 @@ libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
         rc = lock_unless_created(host, domid, &lock, err);
     }
     if (!rc) {
-        rc = host->hypervisor->destroy(host, domid, err);
+        rc = libspawn__guest_destroy_locked(host, domid, err);
     }
     libspawn__host_unlock(host, &lock);
     if (!rc && subject.name) {
         libspawn__supervised_tidy(host, subject.name);
-    }
-    if (!rc) {
-        libspawn__event_note(host, &subject, LIBSPAWN_GUEST_EVENT_DESTROYED,
-                             NULL, NULL);
     }
     return rc;
 }

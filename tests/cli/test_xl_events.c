@@ -389,4 +389,30 @@ TEST_TIMEOUT(follower__tells_an_event_within_5_ms, XL_TEST_S)
     ck_assert_int_le(took[N / 2], MAX_US);
 }
 
+TEST_TIMEOUT(guest_destroyed_by_two_at_once__is_told_once, XL_TEST_S)
+{
+    enum { N_ROUNDS = 5 };
+    int i;
+
+    xl_begin();
+    xl_write_model_config("'--stderr=x'");
+    for (i = 1; i <= N_ROUNDS; i++) {
+        AUTO_OUTPUT struct harness_output events = { 0 };
+        struct xl_process runs[2];
+        const char *place;
+        int n = 0;
+
+        run_ok("create", XL_CONFIG);
+        runs[0] = xl_start("destroy", XL_GUEST);
+        runs[1] = xl_start("destroy", XL_GUEST);
+        ck_assert_int_le(xl_wait(&runs[0]) + xl_wait(&runs[1]), 1);
+        events = xl_run("events");
+        for (place = events.out; (place = strstr(place, "destroyed"));
+             place++) {
+            n++;
+        }
+        ck_assert_int_eq(n, i);
+    }
+}
+
 TEST_MAIN("xl_events")

@@ -124,12 +124,32 @@ check_not_being_created(struct libspawn_host *host, const char *uuid,
     return 0;
 }
 
+/* Somebody else may have destroyed it while its lock was waited for. */
+static int
+check_is_there(struct libspawn_host *host, uint32_t domid,
+               struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN, domid);
+    AUTO_FREE char *value = NULL;
+    int rc = path ? libspawn__store_read(host->store, NULL, path, &value, NULL,
+                                         err)
+                  : libspawn__fail_nomem(err);
+
+    return rc == LIBSPAWN_ERR_NOT_FOUND
+               ? libspawn__fail(err, rc, "there is no guest %u any more",
+                                (unsigned int)domid)
+               : rc;
+}
+
 static int
 destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
 {
     AUTO_FREE char *uuid = NULL;
-    int rc = libspawn__name_read_uuid(host->store, NULL, domid, &uuid, err);
+    int rc = check_is_there(host, domid, err);
 
+    if (!rc) {
+        rc = libspawn__name_read_uuid(host->store, NULL, domid, &uuid, err);
+    }
     if (!rc) {
         rc = check_not_being_created(host, uuid, err);
     }

@@ -15,11 +15,10 @@
 
 /* ---- State directory --------------------------------------------------- */
 
-static int
-find_state_dir(const struct libspawn_host_options *options, char **path_r,
-               struct libspawn_err *err)
+int
+libspawn__host_find_state_dir(const char *given, char **path_r,
+                              struct libspawn_err *err)
 {
-    const char *given = options ? options->state_dir : NULL;
     const char *runtime;
     char *path;
 
@@ -136,7 +135,8 @@ open_host(struct libspawn_host *host,
           const struct libspawn_host_options *options,
           struct libspawn_err *err)
 {
-    int rc = find_state_dir(options, &host->state_dir, err);
+    int rc = libspawn__host_find_state_dir(options ? options->state_dir : NULL,
+                                           &host->state_dir, err);
 
     if (!rc) {
         rc = make_state_dir(host->state_dir, err);
@@ -206,7 +206,8 @@ libspawn__host_find_lock(const struct libspawn_host_options *options,
                          char **path_r, struct libspawn_err *err)
 {
     AUTO_FREE char *state_dir = NULL;
-    int rc = find_state_dir(options, &state_dir, err);
+    int rc = libspawn__host_find_state_dir(options ? options->state_dir : NULL,
+                                           &state_dir, err);
 
     if (!rc) {
         rc = make_state_dir(state_dir, err);

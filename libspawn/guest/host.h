@@ -50,6 +50,11 @@ int libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,
 void libspawn__host_unlock(struct libspawn_host *host,
                            struct libspawn__lock *lock);
 
+/* Where the state is, by what was given (NULL or "": nothing), the
+ * environment, and who we are; it need not be there.  '*path_r' is freed. */
+int libspawn__host_find_state_dir(const char *given, char **path_r,
+                                  struct libspawn_err *err);
+
 /* Where these locks are, for who does not open the host.  The directory is
  * made when it is missing. */
 int libspawn__host_find_lock(const struct libspawn_host_options *options,

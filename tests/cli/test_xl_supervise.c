@@ -668,4 +668,29 @@ TEST_TIMEOUT(program_that_cannot_be_executed__old_one_goes_on, XL_TEST_S)
     end_guest();
 }
 
+/* Whose monitor goes on to look after it. */
+TEST_TIMEOUT(monitored_supervisor_of_somebody_else__is_replaced_as_well,
+             XL_TEST_S)
+{
+    enum {
+        N = 5
+    };
+    pid_t former;
+    int i;
+
+    create("--monitor", "");
+    for (i = 0; i < N; i++) {
+        former = supervised_pid(XL_GUEST);
+        kill(former, SIGKILL);
+        xl_ok("list", "--json");
+        await_another(former);
+        supervised_await_state(XL_GUEST, "admitted");
+    }
+    former = supervised_pid(XL_GUEST);
+    kill(former, SIGKILL);
+    await_another(former);
+    supervised_await_state(XL_GUEST, "admitted");
+    end_guest();
+}
+
 TEST_MAIN("xl_supervise")

@@ -13,6 +13,8 @@
 #include "base/pidref.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/host.h"
+#include "guest/supervised.h"
 #include "proc/daemon.h"
 #include "proc/program.h"
 #include "proc/status.h"
@@ -27,6 +29,7 @@ struct monitor {
     struct libspawn__starter *starter; /* of the child; NULL: it is ready */
     struct libspawn__pidref child;     /* once it is ready; pid 0: none */
     struct libspawn__io child_io;
+    bool is_other; /* it is not ours: somebody was quicker */
     int64_t restart_at;           /* not before, if it crashes */
     struct libspawn__timer timer; /* the next start */
     char *death;                  /* of the one before; NULL: there was none */
@@ -68,11 +71,11 @@ is_crash(int status)
 
 /* One that crashes all the time is not started all the time. */
 static void
-plan_restart(struct monitor *m, int status)
+plan_restart(struct monitor *m, bool is_known, int status)
 {
     char text[LIBSPAWN__STATUS_TEXT_SIZE];
 
-    libspawn__status_describe(true, status, text);
+    libspawn__status_describe(is_known, status, text);
     libspawn__str_assign(&m->death, text, NULL);
     libspawn__timer_set(&m->timer,
                         MAX(libspawn__clock_now_ms(), m->restart_at));
@@ -84,6 +87,7 @@ forget_child(struct monitor *m)
     libspawn__io_remove(&m->child_io);
     libspawn__pidref_dispose(&m->child);
     m->child = (struct libspawn__pidref)LIBSPAWN__PIDREF_INIT;
+    m->is_other = false;
 }
 
 static void
@@ -99,7 +103,7 @@ on_child_end(struct libspawn__io *io, uint32_t events)
     }
     forget_child(m);
     if (is_crash(status) && !m->is_leaving) {
-        plan_restart(m, status);
+        plan_restart(m, true, status);
     } else {
         leave(m, WIFEXITED(status) ? WEXITSTATUS(status)
                                    : LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE +
@@ -115,6 +119,57 @@ watch_child(struct monitor *m, pid_t pid, struct libspawn_err *err)
     return rc ? rc
               : libspawn__io_add(m->loop, &m->child_io, m->child.fd, EPOLLIN,
                                  on_child_end, err);
+}
+
+/* ---- One that somebody else started ------------------------------------ */
+
+/* Whether it left or died, only the guest can tell: whoever is started again
+ * for one that is to have no supervisor finds that out. */
+static void
+on_other_end(struct libspawn__io *io, uint32_t events)
+{
+    struct monitor *m = CONTAINER_OF(io, struct monitor, child_io);
+
+    (void)events;
+    if (libspawn__pidref_has_ended(&m->child)) {
+        forget_child(m);
+        plan_restart(m, false, 0);
+    }
+}
+
+/* Any command of xl brings one for a guest that has lost its own, and may be
+ * quicker than we are. */
+static int
+watch_other(struct monitor *m, struct libspawn_err *err)
+{
+    struct libspawn_host host = { .state_dir = NULL };
+    int rc = libspawn__host_find_state_dir(m->plan->state_dir, &host.state_dir,
+                                           err);
+
+    if (!rc) {
+        rc = libspawn__supervised_find(&host, m->plan->name, &m->child, err);
+    }
+    if (!rc) {
+        m->is_other = true;
+        rc = libspawn__io_add(m->loop, &m->child_io, m->child.fd, EPOLLIN,
+                              on_other_end, err);
+    }
+    free(host.state_dir);
+    return rc;
+}
+
+static bool
+is_taken(const struct libspawn__daemon_verdict *verdict)
+{
+    AUTO_JSON struct libspawn__json *said = NULL;
+    int64_t code = 0;
+
+    return verdict->text &&
+           !libspawn__json_parse(verdict->text, strlen(verdict->text),
+                                 LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL) &&
+           libspawn__json_integer(libspawn__json_member(said, "code"),
+                                  &code) &&
+           code == LIBSPAWN_ERR_EXISTS;
 }
 
 /* ---- Its start --------------------------------------------------------- */
@@ -162,7 +217,12 @@ take_failure(struct monitor *m,
     int signal = verdict->exit_status - LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE;
 
     if (m->death && signal > 0 && is_crash(signal) && !m->is_leaving) {
-        plan_restart(m, signal);
+        plan_restart(m, true, signal);
+    } else if (m->death && is_taken(verdict) && !m->is_leaving) {
+        if (watch_other(m, NULL)) {
+            forget_child(m);
+            plan_restart(m, false, 0); /* it has just ended, mostly */
+        }
     } else {
         libspawn__daemon_fail(&m->daemon, text);
         leave(m, verdict->exit_status);
@@ -291,7 +351,7 @@ on_signal(struct libspawn__io *io, uint32_t events)
     m->is_leaving = true;
     if (m->starter) {
         libspawn__daemon_abort(m->starter);
-    } else if (m->child.fd >= 0) {
+    } else if (m->child.fd >= 0 && !m->is_other) {
         libspawn__pidref_signal(&m->child, SIGTERM, NULL);
     } else {
         leave(m, LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + (int)info.ssi_signo);

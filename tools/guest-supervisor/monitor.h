@@ -2,7 +2,8 @@
  * guest-supervisor --monitor: a process that stays, starts the supervisor as
  * its child, and starts it again when it crashes.  To whoever started it, it
  * looks like the supervisor itself: what that says, its verdict, and its exit
- * status are passed on unchanged.
+ * status are passed on unchanged.  Where somebody else was quicker with the
+ * next supervisor, it waits for the end of that one.
  *
  * It supervises no guest and knows nothing of them; it opens no host.
  */

@@ -12,6 +12,7 @@ static const char *const stages[] = {
     [LIBSPAWN__SUPERVISION_LIVE] = "live",
     [LIBSPAWN__SUPERVISION_SEEN] = "seen",
     [LIBSPAWN__SUPERVISION_TOLD] = "told",
+    [LIBSPAWN__SUPERVISION_FOLLOWED] = "followed",
     [LIBSPAWN__SUPERVISION_KEPT] = "kept",
 };
 
@@ -62,6 +63,8 @@ parse(const char *text, struct libspawn__supervision *supervision)
     }
     supervision->is_paused =
         libspawn__json_bool(libspawn__json_member(json, "paused"), false);
+    supervision->is_holding =
+        libspawn__json_bool(libspawn__json_member(json, "holding"), false);
     supervision->n_restarts = (unsigned int)read_number(json, "restarts");
     supervision->last_restart = read_number(json, "last_restart_ms");
     supervision->stage = read_word(json, "stage", stages, ARRAY_SIZE(stages));
@@ -77,6 +80,7 @@ write_text(const struct libspawn__supervision *supervision)
 
     libspawn__json_begin_object(w, NULL);
     libspawn__json_put_bool(w, "paused", supervision->is_paused);
+    libspawn__json_put_bool(w, "holding", supervision->is_holding);
     libspawn__json_put_integer(w, "restarts", supervision->n_restarts);
     libspawn__json_put_integer(w, "last_restart_ms",
                                supervision->last_restart);

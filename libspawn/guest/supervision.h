@@ -15,14 +15,16 @@
 
 /* How far the supervisor was with the last end of the guest. */
 enum libspawn__supervision_stage {
-    LIBSPAWN__SUPERVISION_LIVE, /* there was none */
-    LIBSPAWN__SUPERVISION_SEEN, /* it is known why */
-    LIBSPAWN__SUPERVISION_TOLD, /* and what follows, was told as events */
-    LIBSPAWN__SUPERVISION_KEPT  /* what follows is nothing */
+    LIBSPAWN__SUPERVISION_LIVE,     /* there was none */
+    LIBSPAWN__SUPERVISION_SEEN,     /* it is known why */
+    LIBSPAWN__SUPERVISION_TOLD,     /* it was told as an event */
+    LIBSPAWN__SUPERVISION_FOLLOWED, /* and so was what follows */
+    LIBSPAWN__SUPERVISION_KEPT      /* what follows is nothing */
 };
 
 struct libspawn__supervision {
-    bool is_paused; /* as the guest is to be started */
+    bool is_paused;  /* as the guest is to be started */
+    bool is_holding; /* others were told that it is not admitted */
     unsigned int n_restarts;
     int64_t last_restart; /* ms, monotonic */
     enum libspawn__supervision_stage stage;

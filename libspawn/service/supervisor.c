@@ -210,6 +210,7 @@ libspawn__supervisor_hold(struct libspawn__supervisor *s, const char *reason,
 {
     if (!s->is_holding) {
         s->is_holding = true;
+        libspawn__supervisor_remember(s, NULL);
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_HOLDING, reason,
                                   text);
         set_hold_timer(s);
@@ -326,13 +327,18 @@ reconcile(struct libspawn__supervisor *s)
 static void
 enter_admitted(struct libspawn__supervisor *s)
 {
+    bool was_holding = s->is_holding;
+
     reconcile(s);
     s->is_given_up = false;
-    libspawn__supervisor_note(s,
-                              s->is_holding ? LIBSPAWN_GUEST_EVENT_RELEASED
-                                            : LIBSPAWN_GUEST_EVENT_ADMITTED,
-                              NULL, NULL);
     end_holding(s);
+    if (was_holding) {
+        libspawn__supervisor_remember(s, NULL);
+    }
+    libspawn__supervisor_note(s,
+                              was_holding ? LIBSPAWN_GUEST_EVENT_RELEASED
+                                          : LIBSPAWN_GUEST_EVENT_ADMITTED,
+                              NULL, NULL);
     if (!s->was_admitted) {
         s->was_admitted = true;
         s->callbacks.admitted(s->callbacks.user, s->domid);

@@ -19,6 +19,7 @@ libspawn__supervisor_remember(struct libspawn__supervisor *s,
                               struct libspawn_err *err)
 {
     s->memory.is_paused = s->is_paused;
+    s->memory.is_holding = s->is_holding;
     s->memory.n_restarts = s->n_restarts;
     s->memory.last_restart = s->last_restart;
     return libspawn__supervision_write(s->host, s->domid, &s->memory, err);
@@ -135,6 +136,9 @@ begin(struct libspawn__supervisor *s, const char *lost)
         s->end = s->end == LIBSPAWN__END_MODEL ? LIBSPAWN__END_NONE : s->end;
     }
     note_begin(s, lost);
+    if (s->memory.is_holding) {
+        libspawn__supervisor_hold_on(s);
+    }
     libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     if (is_down) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);

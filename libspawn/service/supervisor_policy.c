@@ -60,22 +60,23 @@ next_pause(struct libspawn__supervisor *s)
 }
 
 static void
-restart(struct libspawn__supervisor *s, bool is_told)
+restart(struct libspawn__supervisor *s, bool is_followed)
 {
     /* What the guest wished for is no failure; what was counted and told
      * before, by one that died meanwhile, is not counted and told again. */
-    s->pause = s->end == LIBSPAWN__END_MODEL && !is_told ? next_pause(s) : 0;
+    s->pause =
+        s->end == LIBSPAWN__END_MODEL && !is_followed ? next_pause(s) : 0;
     if (s->n_restarts > RESTARTS_MAX) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
         return;
     }
-    if (!is_told) {
+    if (!is_followed) {
         if (s->end == LIBSPAWN__END_MODEL) {
             libspawn__supervisor_hold(s, s->end_word, s->end_text);
         }
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_RESTARTING, NULL,
                                   NULL);
-        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
+        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_FOLLOWED);
     }
     libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
 }
@@ -141,7 +142,7 @@ follow_end(struct libspawn__supervisor *s)
     case LIBSPAWN_ACTION_RENAME_RESTART:
     case LIBSPAWN_ACTION_COREDUMP_RESTART:
     case LIBSPAWN_ACTION_SOFT_RESET:
-        restart(s, is_told);
+        restart(s, stage >= LIBSPAWN__SUPERVISION_FOLLOWED);
         break;
     case LIBSPAWN_ACTION_DEFAULT:
     case LIBSPAWN_ACTION_PRESERVE:

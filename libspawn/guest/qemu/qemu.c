@@ -1,5 +1,6 @@
 #include "guest/qemu/qemu.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -194,11 +195,48 @@ remove_powered_off(struct libspawn_host *host, uint32_t domid,
     return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;
 }
 
+/* Its directory goes first, its name last; so whoever removed it has died. */
+static bool
+is_half_removed(struct libspawn_host *host, uint32_t domid)
+{
+    AUTO_FREE char *dir = libspawn__qemu_guest_dir(host, domid);
+
+    return dir && access(dir, F_OK) < 0 && errno == ENOENT;
+}
+
+/* Whoever has its lock is still at it. */
+static int
+finish_removal(struct libspawn_host *host, uint32_t domid,
+               struct libspawn_err *err)
+{
+    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    int rc = libspawn__host_try_guest(host, domid, &lock, err);
+
+    if (!rc && is_half_removed(host, domid)) {
+        rc = libspawn__guest_destroy_locked(host, domid, err);
+    }
+    libspawn__host_unlock(host, &lock);
+    return rc == LIBSPAWN_ERR_BUSY || rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int
+sweep_guest(struct libspawn_host *host, uint32_t domid,
+            struct libspawn_err *err)
+{
+    if (is_half_removed(host, domid)) {
+        return finish_removal(host, domid, err);
+    }
+    return has_powered_off(host, domid) &&
+                   !libspawn__supervised_is_domain(host, domid)
+               ? remove_powered_off(host, domid, err)
+               : 0;
+}
+
 static int
 sweep(struct libspawn_host *host, struct libspawn_err *err)
 {
     AUTO_STRV struct libspawn__strv domids = { 0 };
-    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_LIBXLS,
+    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_DOMAINS,
                                   &domids, err);
     size_t i;
 
@@ -209,10 +247,8 @@ sweep(struct libspawn_host *host, struct libspawn_err *err)
         uint64_t domid;
 
         if (!libspawn__str_to_u64(domids.items[i], 1, UINT32_MAX - 1, &domid,
-                                  NULL) &&
-            has_powered_off(host, (uint32_t)domid) &&
-            !libspawn__supervised_is_domain(host, (uint32_t)domid)) {
-            rc = remove_powered_off(host, (uint32_t)domid, err);
+                                  NULL)) {
+            rc = sweep_guest(host, (uint32_t)domid, err);
         }
     }
     return rc;

@@ -180,7 +180,8 @@ SWEEP_TESTS := \
   test_sweep_kernel \
   test_sweep_many \
   test_sweep_memory \
-  test_sweep_recycle
+  test_sweep_recycle \
+  test_sweep_soak
 
 $(foreach t,$(SWEEP_TESTS),$(eval \
   EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
@@ -193,6 +194,9 @@ $(foreach t,kernel recycle,$(eval \
 $(foreach t,kernel many recycle,$(eval \
   EXTRA_SOURCES_test_sweep_$(t) += tests/flow/spawn_story.c))
 EXTRA_SOURCES_test_sweep_recycle += tests/flow/recycle.c
+EXTRA_SOURCES_test_sweep_soak += tests/sweep/soak_action.c \
+  tests/sweep/soak_guest.c tests/sweep/soak_story.c \
+  tests/cli/supervised_story.c tests/cli/xl_story.c
 
 # Runs of the programs, as a user would.
 CLI_TESTS := \

@@ -130,15 +130,22 @@ struct wanted {
     size_t n;
 };
 
+bool
+supervised_is_state(const char *guest, const char *state)
+{
+    AUTO_JSON struct libspawn__json *status = ask(guest);
+    const char *now =
+        libspawn__json_string(libspawn__json_member(status, "state"));
+
+    return now && !strcmp(now, state);
+}
+
 static bool
 is_in_state(void *user)
 {
     const struct wanted *wanted = user;
-    AUTO_JSON struct libspawn__json *status = ask(wanted->guest);
-    const char *state =
-        libspawn__json_string(libspawn__json_member(status, "state"));
 
-    return state && !strcmp(state, wanted->word);
+    return supervised_is_state(wanted->guest, wanted->word);
 }
 
 void

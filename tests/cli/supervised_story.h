@@ -30,6 +30,9 @@ int supervised_command(const char *guest, const char *command);
 int64_t supervised_number(const char *guest, const char *member);
 pid_t supervised_model_pid(const char *guest);
 
+/* Whether it answers, and is in this state. */
+bool supervised_is_state(const char *guest, const char *state);
+
 /* Waits until it is in this state. */
 void supervised_await_state(const char *guest, const char *state);
 

@@ -165,6 +165,7 @@ static const char *const allowed[] = {
     "/cache/device-models",
     "/cache/device-models.new",
     "/events",
+    "/events.1",
     "/guests",
     "/locks",
     "/log",

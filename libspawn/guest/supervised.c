@@ -43,29 +43,45 @@ libspawn__supervised_control_path(const struct libspawn_host *host,
 /* ---- Finding ----------------------------------------------------------- */
 
 /* The number is that of a living process as long as its file is locked, so it
- * is looked at once more when the process is pinned. */
-int
-libspawn__supervised_find(const struct libspawn_host *host, const char *name,
-                          struct libspawn__pidref *ref_r,
-                          struct libspawn_err *err)
+ * is looked at once more when the process is pinned.  LIBSPAWN_ERR_CONFLICT:
+ * it was another by then. */
+static int
+find_once(const char *path, struct libspawn__pidref *ref,
+          struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
-    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     pid_t again = 0;
     pid_t pid = 0;
-    int rc = path ? libspawn__pidfile_owner(path, &pid, err)
-                  : libspawn__fail_nomem(err);
+    int rc = libspawn__pidfile_owner(path, &pid, err);
 
     if (!rc) {
-        rc = libspawn__pidref_from_pid(pid, &ref, err);
+        rc = libspawn__pidref_from_pid(pid, ref, err);
     }
     if (!rc) {
         rc = libspawn__pidfile_owner(path, &again, err);
     }
     if (!rc && again != pid) {
-        rc = libspawn__fail(err, LIBSPAWN_ERR_BUSY,
-                            "the supervisor of guest '%s' is being replaced",
-                            name);
+        libspawn__pidref_dispose(ref);
+        rc = libspawn__fail(err, LIBSPAWN_ERR_CONFLICT,
+                            "the supervisors at '%s' follow each other", path);
+    }
+    return rc;
+}
+
+int
+libspawn__supervised_find(const struct libspawn_host *host, const char *name,
+                          struct libspawn__pidref *ref_r,
+                          struct libspawn_err *err)
+{
+    enum {
+        TRIES = 10
+    };
+    AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    int rc = path ? LIBSPAWN_ERR_CONFLICT : libspawn__fail_nomem(err);
+    int tries;
+
+    for (tries = 0; rc == LIBSPAWN_ERR_CONFLICT && tries < TRIES; tries++) {
+        rc = find_once(path, &ref, err);
     }
     if (!rc) {
         *ref_r = ref;

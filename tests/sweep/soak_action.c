@@ -68,9 +68,6 @@ begin_killed_create(struct soak *soak, struct soak_guest *guest)
     size_t n_steps = 0;
 
     soak_choose(soak, guest);
-    /* A monitor whose starter is killed just then leaves its guest without a
-     * supervisor, which soak_settle does not take for an end. */
-    guest->is_monitored = false;
     soak_start_create(guest, 0);
     while (xl_steps[n_steps]) {
         n_steps++;

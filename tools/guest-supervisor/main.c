@@ -435,6 +435,25 @@ scale_times(struct libspawn__admission_times *times, int64_t scale)
     }
 }
 
+/* With its supervisor. */
+static void
+destroy_unwanted(const struct run *run)
+{
+    const struct libspawn_host_options options = { .state_dir =
+                                                       run->state_dir };
+    struct libspawn_host *host = NULL;
+    struct libspawn_ctx *ctx = NULL;
+    uint32_t domid;
+
+    if (!libspawn_ctx_new(NULL, &ctx, NULL) &&
+        !libspawn_host_open(ctx, &options, &host, NULL) &&
+        !libspawn_guest_find(host, run->name, &domid, NULL)) {
+        libspawn_guest_destroy(host, domid, NULL);
+    }
+    libspawn_host_close(host);
+    libspawn_ctx_free(ctx);
+}
+
 static int
 monitor(const struct run *run)
 {
@@ -445,7 +464,13 @@ monitor(const struct run *run)
         .restart_ms = MONITOR_RESTART_MS / get_time_scale(),
     };
 
-    return monitor_run(&plan);
+    int status = monitor_run(&plan);
+
+    if (status == MONITOR_UNWANTED) {
+        destroy_unwanted(run);
+        status = 1;
+    }
+    return status;
 }
 
 /* What an older or newer program wrote down may make no sense to us: then all

@@ -238,10 +238,11 @@ take_child(struct monitor *m, const struct libspawn__daemon_verdict *verdict)
     if (!rc) {
         rc = libspawn__daemon_complete(&m->daemon, verdict->text, &err);
     }
-    if (rc) {
-        /* Its starter waits no more, so nobody wanted it. */
+    if (rc && m->plan->is_adopting) {
         libspawn__pidref_signal(&m->child, SIGTERM, NULL);
         leave(m, 1);
+    } else if (rc) {
+        leave(m, MONITOR_UNWANTED); /* its starter waits no more */
     } else if (m->is_leaving) {
         libspawn__pidref_signal(&m->child, SIGTERM, NULL);
     }

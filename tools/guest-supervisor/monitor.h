@@ -20,7 +20,12 @@ struct monitor_plan {
     int64_t restart_ms; /* between two starts at least */
 };
 
-/* Returns what to exit with. */
+enum {
+    MONITOR_UNWANTED = -1
+};
+
+/* Returns what to exit with; MONITOR_UNWANTED when the supervisor has created
+ * the guest, but nobody waited for it any more: the guest is to go. */
 int monitor_run(const struct monitor_plan *plan);
 
 #endif

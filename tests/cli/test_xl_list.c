@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/str.h"
 #include "proc/record.h"
 #include "tests/cli/xl_story.h"
@@ -177,13 +178,29 @@ put(struct libspawn__store *store, const char *path, const char *value)
     assert_ok(libspawn__store_puts(store, NULL, path, value, &err), &err);
 }
 
+/* It has a directory: without one it is the rest of a removal, which the next
+ * command finishes. */
 static void
 make_nameless_domain(void)
 {
     struct libspawn__store *store = begin_with_store();
+    struct libspawn_err err;
 
+    assert_ok(libspawn__dir_make("state/guests/7", 0700, &err), &err);
     put(store, "/local/domain/7/domid", "7");
     libspawn__store_close(store);
+}
+
+TEST_TIMEOUT(removal_that_was_interrupted__is_finished_by_the_next_command,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+
+    make_nameless_domain();
+    ck_assert_int_eq(rmdir("state/guests/7"), 0);
+    list = xl_run("list");
+    xl_assert_ok(&list);
+    xl_assert_nothing_left();
 }
 
 TEST_TIMEOUT(domain_without_a_name__is_found_by_its_number, XL_TEST_S)

@@ -316,14 +316,26 @@ start_ours(char *const args[], int *messages_r)
     return pid;
 }
 
+static const char *const steps[] = {
+    "making the domain",
+    "making its directories",
+    "starting the device model",
+    "loading its firmware",
+    "waiting for the device model",
+    "announcing its consoles",
+};
+
 /* Kills xl as soon as it has announced the step 'step'. */
 static void
-kill_in_step(const char *step)
+kill_in_step(const char *step, bool is_supervised)
 {
     char create[] = "create";
+    char alone[] = "-e";
     char config[] = "hello.cfg";
     int messages;
-    pid_t pid = start_ours((char *[]){ create, config, NULL }, &messages);
+    pid_t pid = start_ours(
+        (char *[]){ create, config, is_supervised ? NULL : alone, NULL },
+        &messages);
 
     assert_reads(messages, step);
     kill(pid, SIGKILL); /* our unreaped child */
@@ -333,23 +345,27 @@ kill_in_step(const char *step)
 
 TEST_TIMEOUT(xl_killed_on_xen__next_command_removes_what_it_left, LONG_S)
 {
-    static const char *const steps[] = {
-        "making the domain",
-        "making its directories",
-        "starting the device model",
-        "loading its firmware",
-        "waiting for the device model",
-        "announcing its consoles",
-    };
     size_t i;
 
     write_config();
     for (i = 0; i < ARRAY_SIZE(steps); i++) {
-        kill_in_step(steps[i]);
+        kill_in_step(steps[i], false);
         EXPECT(0, OURS("list"));
         assert_nothing_left();
     }
     harness_wait_children(LONG_S * 1000);
+}
+
+TEST_TIMEOUT(xl_killed_on_xen__supervisor_undoes_what_it_began, LONG_S)
+{
+    size_t i;
+
+    write_config();
+    for (i = 0; i < ARRAY_SIZE(steps); i++) {
+        kill_in_step(steps[i], true);
+        ck_assert(harness_wait_children(LONG_S * 1000));
+        assert_nothing_left();
+    }
 }
 
 /* By the special watch @releaseDomain: whoever ended it. */

@@ -120,7 +120,7 @@ get_options(struct libspawn__supervisor *s,
             struct libspawn_create_options *options)
 {
     *options = (struct libspawn_create_options){
-        .paused = s->is_paused,
+        .paused = s->memory.is_paused,
         .before_unpause = before_unpause,
         .progress = on_step,
         .user = s,
@@ -136,7 +136,7 @@ libspawn__supervisor_create(struct libspawn__supervisor *s, bool is_paused,
     struct libspawn_create_options options;
     int rc;
 
-    s->is_paused = is_paused;
+    s->memory.is_paused = is_paused;
     rc = libspawn_guest_create(s->host, s->config, get_options(s, &options),
                                on_created, s, &s->create, err);
     if (!rc) {
@@ -208,8 +208,8 @@ void
 libspawn__supervisor_hold(struct libspawn__supervisor *s, const char *reason,
                           const char *text)
 {
-    if (!s->is_holding) {
-        s->is_holding = true;
+    if (!s->memory.is_holding) {
+        s->memory.is_holding = true;
         libspawn__supervisor_remember(s, NULL);
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_HOLDING, reason,
                                   text);
@@ -220,15 +220,16 @@ libspawn__supervisor_hold(struct libspawn__supervisor *s, const char *reason,
 void
 libspawn__supervisor_hold_on(struct libspawn__supervisor *s)
 {
-    s->is_holding = true;
-    set_hold_timer(s);
+    if (s->memory.is_holding) {
+        set_hold_timer(s);
+    }
 }
 
 static void
 end_holding(struct libspawn__supervisor *s)
 {
     libspawn__timer_cancel(&s->hold_timer);
-    s->is_holding = false;
+    s->memory.is_holding = false;
 }
 
 /* ---- What is done in each state ---------------------------------------- */
@@ -270,7 +271,7 @@ forget_pause(struct libspawn__supervisor *s)
     /* The status of QEMU tells of a pause where QEMU is the guest.  Otherwise
      * what is known was for the first start. */
     if (s->end != LIBSPAWN__END_MODEL || !s->host->hypervisor->steps_again) {
-        s->is_paused = false;
+        s->memory.is_paused = false;
     }
 }
 
@@ -327,7 +328,7 @@ reconcile(struct libspawn__supervisor *s)
 static void
 enter_admitted(struct libspawn__supervisor *s)
 {
-    bool was_holding = s->is_holding;
+    bool was_holding = s->memory.is_holding;
 
     reconcile(s);
     s->is_given_up = false;

@@ -74,9 +74,8 @@ struct libspawn__supervisor {
 
     uint32_t domid;
     char uuid[37];
-    bool is_paused;      /* as it was asked for */
-    bool is_pause_known; /* somebody may have asked for it while we were not
-                            connected */
+    bool is_pause_known; /* of 'memory'; somebody may have asked for another
+                            while we were not connected */
     bool was_admitted;   /* once */
     bool is_again;       /* a start under way is not the first */
     struct libspawn_create *create; /* NULL: none under way */
@@ -95,16 +94,15 @@ struct libspawn__supervisor {
     const char *end_word; /* exited, killed, unknown; NULL: none yet */
     char *end_text;       /* how, as a sentence; NULL: none yet */
 
-    bool is_holding;  /* others were told that it is not admitted */
-    bool is_given_up; /* the limit of that was reached */
+    bool is_given_up; /* the limit of holding was reached */
     struct libspawn__timer hold_timer; /* to tell it again, or the limit */
     struct libspawn__removal *removal; /* NULL: none under way */
 
-    int64_t pause;           /* ms until the next try */
-    unsigned int n_restarts; /* since it was healthy for long */
-    int64_t last_restart;
+    int64_t pause; /* ms until the next try */
 
-    /* What the next one knows if this one dies. */
+    /* What the next one knows if this one dies: also whether the guest is
+     * paused, as it was asked for, whether others were told that it is not
+     * admitted, and its restarts since it was healthy for long. */
     struct libspawn__supervision memory;
     /* The one before died after an end of which the memory tells. */
     bool has_inherited_end;
@@ -186,7 +184,7 @@ void libspawn__supervisor_note(struct libspawn__supervisor *supervisor,
 void libspawn__supervisor_hold(struct libspawn__supervisor *supervisor,
                                const char *reason, const char *text);
 
-/* The same where it was told already. */
+/* Goes on with it if it was told before we took over. */
 void libspawn__supervisor_hold_on(struct libspawn__supervisor *supervisor);
 
 /* Whether its device model lives, and is still good for the guest. */

@@ -35,7 +35,7 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     libspawn__json_put_integer(
         w, "failing_ms", libspawn__admission_failing_for(&s->admission, now));
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
-    libspawn__json_put_integer(w, "restarts", s->n_restarts);
+    libspawn__json_put_integer(w, "restarts", s->memory.n_restarts);
     libspawn__json_put_integer(w, "programs", s->n_programs);
     if (s->dm) {
         libspawn__json_put_integer(

@@ -96,16 +96,16 @@ write_state(const struct libspawn__supervisor *s,
     libspawn__json_put_integer(w, "monitor_fd", survivors->monitor_fd);
     libspawn__json_put_string(w, "state", libspawn__state_name(s->state));
     libspawn__json_put_integer(w, "state_since_ms", s->state_since);
-    libspawn__json_put_bool(w, "paused", s->is_paused);
-    libspawn__json_put_bool(w, "holding", s->is_holding);
+    libspawn__json_put_bool(w, "paused", s->memory.is_paused);
+    libspawn__json_put_bool(w, "holding", s->memory.is_holding);
     libspawn__json_put_integer(w, "connected_at_ms",
                                s->admission.connected_at);
     libspawn__json_put_integer(w, "last_admitted_ms",
                                s->admission.last_admitted);
     libspawn__json_put_integer(w, "backoff_ms", s->admission.backoff);
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
-    libspawn__json_put_integer(w, "restarts", s->n_restarts);
-    libspawn__json_put_integer(w, "last_restart_ms", s->last_restart);
+    libspawn__json_put_integer(w, "restarts", s->memory.n_restarts);
+    libspawn__json_put_integer(w, "last_restart_ms", s->memory.last_restart);
     libspawn__json_put_integer(w, "programs", s->n_programs);
     if (s->end_text) {
         libspawn__json_put_string(w, "last_end", s->end_text);
@@ -331,20 +331,20 @@ libspawn__supervisor_resume(struct libspawn__supervisor *s, uint32_t domid,
         return rc;
     }
     keep_watchers(s, state);
-    s->is_paused =
+    s->memory.is_paused =
         libspawn__json_bool(libspawn__json_member(state, "paused"), false);
     s->admission.connected_at = get_number(state, "connected_at_ms");
     s->admission.last_admitted = get_number(state, "last_admitted_ms");
     s->admission.backoff = get_number(state, "backoff_ms");
     s->n_admitted = (unsigned int)get_number(state, "admissions");
-    s->n_restarts = (unsigned int)get_number(state, "restarts");
-    s->last_restart = get_number(state, "last_restart_ms");
+    s->memory.n_restarts = (unsigned int)get_number(state, "restarts");
+    s->memory.last_restart = get_number(state, "last_restart_ms");
     s->n_programs = (unsigned int)get_number(state, "programs") + 1;
     libspawn__str_assign(
         &s->end_text,
         libspawn__json_string(libspawn__json_member(state, "last_end")), NULL);
-    if (libspawn__json_bool(libspawn__json_member(state, "holding"), false)) {
-        libspawn__supervisor_hold_on(s);
-    }
+    s->memory.is_holding =
+        libspawn__json_bool(libspawn__json_member(state, "holding"), false);
+    libspawn__supervisor_hold_on(s);
     return go_on(s, handover, err);
 }

@@ -18,10 +18,6 @@ int
 libspawn__supervisor_remember(struct libspawn__supervisor *s,
                               struct libspawn_err *err)
 {
-    s->memory.is_paused = s->is_paused;
-    s->memory.is_holding = s->is_holding;
-    s->memory.n_restarts = s->n_restarts;
-    s->memory.last_restart = s->last_restart;
     return libspawn__supervision_write(s->host, s->domid, &s->memory, err);
 }
 
@@ -63,9 +59,6 @@ libspawn__supervisor_inherit_end(struct libspawn__supervisor *s)
 static void
 take_memory(struct libspawn__supervisor *s)
 {
-    s->is_paused = s->memory.is_paused;
-    s->n_restarts = s->memory.n_restarts;
-    s->last_restart = s->memory.last_restart;
     s->has_inherited_end =
         s->memory.stage != LIBSPAWN__SUPERVISION_LIVE &&
         libspawn__supervision_is_of_now(s->host, s->domid, &s->memory);
@@ -136,9 +129,7 @@ begin(struct libspawn__supervisor *s, const char *lost)
         s->end = s->end == LIBSPAWN__END_MODEL ? LIBSPAWN__END_NONE : s->end;
     }
     note_begin(s, lost);
-    if (s->memory.is_holding) {
-        libspawn__supervisor_hold_on(s);
-    }
+    libspawn__supervisor_hold_on(s);
     libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     if (is_down) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);

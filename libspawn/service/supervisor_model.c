@@ -47,10 +47,10 @@ on_status(void *user, const struct libspawn__json *result,
     }
     if (!is_new &&
         (!s->is_pause_known || s->state == LIBSPAWN__STATE_ADMITTED)) {
-        s->is_paused = is_paused;
+        s->memory.is_paused = is_paused;
         s->is_pause_known = true;
     }
-    hear(s, libspawn__admission_classify_status(status, s->is_paused));
+    hear(s, libspawn__admission_classify_status(status, s->memory.is_paused));
 }
 
 /* A guest without a device model runs as soon as the hypervisor lets it.  One
@@ -123,7 +123,7 @@ static void
 on_resume(struct libspawn__supervisor *s, const struct libspawn__json *data)
 {
     (void)data;
-    s->is_paused = false;
+    s->memory.is_paused = false;
     s->is_pause_known = true;
     hear(s, LIBSPAWN__MESSAGE_ADMITTING);
 }

@@ -49,11 +49,11 @@ next_pause(struct libspawn__supervisor *s)
     int64_t now = libspawn__clock_now_ms();
     unsigned int n;
 
-    if (now - s->last_restart > times->healthy) {
-        s->n_restarts = 0;
+    if (now - s->memory.last_restart > times->healthy) {
+        s->memory.n_restarts = 0;
     }
-    n = s->n_restarts++;
-    s->last_restart = now;
+    n = s->memory.n_restarts++;
+    s->memory.last_restart = now;
     return !n ? 0
               : times->restart_unit *
                     MIN(1 << MIN(n, 5u), (int)RESTART_PAUSE_MAX);
@@ -64,9 +64,9 @@ restart(struct libspawn__supervisor *s, bool is_followed)
 {
     /* What the guest wished for is no failure; what was counted and told
      * before, by one that died meanwhile, is not counted and told again. */
-    s->pause =
-        s->end == LIBSPAWN__END_MODEL && !is_followed ? next_pause(s) : 0;
-    if (s->n_restarts > RESTARTS_MAX) {
+    s->pause = s->end == LIBSPAWN__END_MODEL && !is_followed ? next_pause(s)
+                                                             : 0;
+    if (s->memory.n_restarts > RESTARTS_MAX) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
         return;
     }
@@ -156,8 +156,8 @@ libspawn__supervisor_give_up(struct libspawn__supervisor *s)
 {
     int64_t ms = libspawn__admission_failing_for(&s->admission,
                                                  libspawn__clock_now_ms());
-    AUTO_FREE char *text = libspawn__str_format(
-        "was not admitted for %.3g s", (double)ms / 1000);
+    AUTO_FREE char *text =
+        libspawn__str_format("was not admitted for %.3g s", (double)ms / 1000);
 
     s->is_given_up = true;
     s->end = LIBSPAWN__END_MODEL;

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -463,7 +462,6 @@ monitor(const struct run *run)
         .is_adopting = run->is_adopting,
         .restart_ms = MONITOR_RESTART_MS / get_time_scale(),
     };
-
     int status = monitor_run(&plan);
 
     if (status == MONITOR_UNWANTED) {

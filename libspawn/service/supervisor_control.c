@@ -167,17 +167,13 @@ on_answer(void *user, const struct libspawn__json *result,
           const struct libspawn_err *err)
 {
     struct libspawn__rpc_request *request = user;
-    struct libspawn__json_writer *w;
-    AUTO_FREE char *text = NULL;
+    AUTO_FREE char *text = err ? NULL : libspawn__json_to_text(result);
 
     if (err) {
         libspawn__rpc_refuse(request, err);
-        return;
+    } else {
+        libspawn__rpc_answer(request, text);
     }
-    w = libspawn__json_writer_new(false);
-    libspawn__json_put(w, NULL, result);
-    text = libspawn__json_writer_take(w);
-    libspawn__rpc_answer(request, text);
 }
 
 /* One command over the connection that is ours; several clients at once. */
@@ -212,10 +208,7 @@ answer_monitor(void *user, struct libspawn__rpc_conn *conn,
                               s->config->name);
     }
     if (arguments) {
-        struct libspawn__json_writer *w = libspawn__json_writer_new(false);
-
-        libspawn__json_put(w, NULL, arguments);
-        text = libspawn__json_writer_take(w);
+        text = libspawn__json_to_text(arguments);
         if (!text) {
             return libspawn__fail_nomem(err);
         }

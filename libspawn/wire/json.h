@@ -65,6 +65,10 @@ bool libspawn__json_double(const struct libspawn__json *json,
                            double *value_r); /* an integer is one, too */
 bool libspawn__json_bool(const struct libspawn__json *json, bool fallback);
 
+/* The value as text, without blanks; free with free(3), or NULL without
+ * memory. */
+char *libspawn__json_to_text(const struct libspawn__json *json);
+
 /* A tree of its own, for what is only borrowed. */
 int libspawn__json_copy(const struct libspawn__json *json,
                         struct libspawn__json **copy_r,

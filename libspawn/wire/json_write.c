@@ -333,15 +333,21 @@ libspawn__json_put(struct libspawn__json_writer *writer, const char *key,
     }
 }
 
+char *
+libspawn__json_to_text(const struct libspawn__json *json)
+{
+    struct libspawn__json_writer *writer = libspawn__json_writer_new(false);
+
+    libspawn__json_put(writer, NULL, json);
+    return libspawn__json_writer_take(writer);
+}
+
 int
 libspawn__json_copy(const struct libspawn__json *json,
                     struct libspawn__json **copy_r, struct libspawn_err *err)
 {
-    struct libspawn__json_writer *writer = libspawn__json_writer_new(false);
-    AUTO_FREE char *text = NULL;
+    AUTO_FREE char *text = libspawn__json_to_text(json);
 
-    libspawn__json_put(writer, NULL, json);
-    text = libspawn__json_writer_take(writer);
     if (!text) {
         return libspawn__fail_nomem(err);
     }

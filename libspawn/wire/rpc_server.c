@@ -198,7 +198,6 @@ static int
 read_id(const struct libspawn__json *id, char **id_r, struct libspawn_err *err)
 {
     enum libspawn__json_type type = libspawn__json_get_type(id);
-    struct libspawn__json_writer *writer;
     AUTO_FREE char *text = NULL;
 
     if (!id) {
@@ -209,9 +208,7 @@ read_id(const struct libspawn__json *id, char **id_r, struct libspawn_err *err)
                               "the id of a request is no integer and no "
                               "string");
     }
-    writer = libspawn__json_writer_new(false);
-    libspawn__json_put(writer, NULL, id);
-    text = libspawn__json_writer_take(writer);
+    text = libspawn__json_to_text(id);
     if (!text) {
         return libspawn__fail_nomem(err);
     }

@@ -6,6 +6,7 @@ LIBSPAWN_SOURCES := \
   libspawn/base/fd.c \
   libspawn/base/pidref.c \
   libspawn/base/random.c \
+  libspawn/base/signals.c \
   libspawn/base/str.c \
   libspawn/base/utf8.c \
   libspawn/loop/loop.c \

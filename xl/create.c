@@ -6,16 +6,15 @@
  */
 #include <getopt.h>
 #include <poll.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/auto.h"
 #include "base/clock.h"
+#include "base/signals.h"
 #include "base/util.h"
 #include "guest/libxl_json.h"
 #include "xl/cfg.h"
@@ -45,11 +44,10 @@ show_progress(struct xl__creation *creation)
 bool
 xl__creation_take_signal(struct xl__creation *creation)
 {
-    struct signalfd_siginfo info;
+    int number = libspawn__signals_read(creation->signal_fd);
 
-    if (read(creation->signal_fd, &info, sizeof info) ==
-        (ssize_t)sizeof info) {
-        creation->signal = (int)info.ssi_signo;
+    if (number) {
+        creation->signal = number;
     }
     return creation->signal != 0;
 }
@@ -82,23 +80,10 @@ xl__creation_wait(struct xl__creation *creation, void (*interrupt)(void *user),
     return creation->status;
 }
 
-static void
-catch_signals(struct xl__creation *creation)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    creation->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int
 create_guest(struct xl__creation *creation)
 {
-    catch_signals(creation);
+    creation->signal_fd = libspawn__signals_open();
     return creation->is_unsupervised ? xl__create_here(creation)
                                      : xl__create_supervised(creation);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/pidref.h"
 #include "base/str.h"
@@ -21,15 +22,14 @@
 #include "proc/ctx.h"
 #include "proc/daemon.h"
 #include "proc/program.h"
+#include "proc/status.h"
 #include "xl/create.h"
 
 enum {
     /* What the device model may take when nothing is said. */
     DEVICE_MODEL_TIMEOUT_MS = 60000,
     /* What all else may take beside it. */
-    EXTRA_TIMEOUT_MS = 30000,
-    /* What undoing may take. */
-    LEAVE_MS = 15000
+    EXTRA_TIMEOUT_MS = 30000
 };
 
 /* ---- Verdict ----------------------------------------------------------- */
@@ -197,19 +197,6 @@ deadline_ms(const struct xl__creation *creation)
            EXTRA_TIMEOUT_MS;
 }
 
-/* Tests do not wait for that long. */
-static uint32_t
-leave_ms(void)
-{
-    const char *text = getenv("XL_TIME_SCALE");
-    uint64_t scale = 1;
-
-    if (text) {
-        libspawn__str_to_u64(text, 1, 1000, &scale, NULL);
-    }
-    return (uint32_t)(LEAVE_MS / scale);
-}
-
 static int
 start(struct xl__creation *creation, struct libspawn__starter **starter_r,
       struct libspawn_err *err)
@@ -234,7 +221,9 @@ start(struct xl__creation *creation, struct libspawn__starter **starter_r,
         .argv = argv,
         .envp = environ,
         .deadline_ms = deadline_ms(creation),
-        .leave_ms = leave_ms(),
+        /* Tests do not wait for that long. */
+        .leave_ms =
+            (uint32_t)(LIBSPAWN__DAEMON_LEAVE_MS / libspawn__clock_scale()),
     };
     int rc = label && option ? libspawn__program_find(name, &path, err)
                              : libspawn__fail_nomem(err);
@@ -296,13 +285,11 @@ xl__create_stay(struct xl__creation *creation)
         };
 
         poll(fds, ARRAY_SIZE(fds), -1);
-        has_ended =
-            fds[0].revents && libspawn__pidref_has_ended(&ref);
+        has_ended = fds[0].revents && libspawn__pidref_has_ended(&ref);
         if (fds[1].revents && xl__creation_take_signal(creation)) {
             libspawn__pidref_signal(&ref, SIGTERM, NULL);
         }
     }
     waitpid(ref.id.pid, &status, 0);
-    return WIFSIGNALED(status) ? XL__EXIT_SIGNAL_BASE + WTERMSIG(status)
-                               : WEXITSTATUS(status);
+    return libspawn__status_exit_code(status);
 }

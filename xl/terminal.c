@@ -2,15 +2,14 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/auto.h"
 #include "base/fd.h"
+#include "base/signals.h"
 #include "base/util.h"
 
 /* A pty whose other side is closed reads as EIO. */
@@ -97,19 +96,6 @@ run_pump(struct pump *pump, int signal_fd, struct libspawn_err *err)
     return 0;
 }
 
-static int
-block_signals(void)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 int
 xl__terminal_attach(int console_fd, struct libspawn_err *err)
 {
@@ -119,7 +105,7 @@ xl__terminal_attach(int console_fd, struct libspawn_err *err)
     struct termios saved;
     struct termios raw;
     bool is_terminal = !tcgetattr(STDIN_FILENO, &saved);
-    AUTO_FD int signal_fd = block_signals();
+    AUTO_FD int signal_fd = libspawn__signals_open();
     int rc;
 
     if (is_terminal) {

@@ -3,8 +3,10 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
+#include "base/str.h"
 #include "base/util.h"
 
 static int64_t
@@ -21,6 +23,18 @@ int64_t
 libspawn__clock_now_ms(void)
 {
     return read_clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t
+libspawn__clock_scale(void)
+{
+    const char *text = secure_getenv("XL_TIME_SCALE");
+    uint64_t scale = 1;
+
+    if (text) {
+        libspawn__str_to_u64(text, 1, 1000, &scale, NULL);
+    }
+    return (int64_t)scale;
 }
 
 int64_t

@@ -19,6 +19,10 @@ int64_t libspawn__clock_deadline(int timeout_ms);
  * LIBSPAWN__NEVER. */
 int libspawn__clock_left_ms(int64_t deadline_ms);
 
+/* By what the times of a minute or so, in which nothing happens, are divided
+ * in tests: XL_TIME_SCALE of the environment, 1 to 1000; else 1. */
+int64_t libspawn__clock_scale(void);
+
 /* "2026-11-21T12:34:56.789Z": ISO 8601, of the years 1970 to 9999. */
 enum { LIBSPAWN__CLOCK_TEXT_SIZE = 25 };
 void libspawn__clock_format(int64_t realtime_ms,

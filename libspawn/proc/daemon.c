@@ -26,11 +26,6 @@ enum packet_type {
     PACKET_FAILED = 'f'
 };
 
-/* What it may take to undo a start, before it is killed. */
-enum {
-    LEAVE_MS = 15000
-};
-
 /* -errno or 0.  The buffer of the socket takes a few packets; a peer that
  * reads none for that long hangs, which its deadline tells. */
 static int
@@ -114,11 +109,7 @@ describe_failure(const struct libspawn__starter *starter,
     char how[LIBSPAWN__STATUS_TEXT_SIZE];
 
     libspawn__status_describe(true, status, how);
-    verdict->exit_status = WIFSIGNALED(status)
-                               ? LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE +
-                                     WTERMSIG(status)
-                           : WEXITSTATUS(status) ? WEXITSTATUS(status)
-                                                 : 1;
+    verdict->exit_status = status ? libspawn__status_exit_code(status) : 1;
     libspawn__fail(&verdict->err, LIBSPAWN_ERR_CHILD,
                    "the %s %s before it was ready, while %s", starter->label,
                    how, stage);
@@ -318,7 +309,8 @@ libspawn__daemon_start(struct libspawn__loop *loop,
     }
     starter->callbacks = *callbacks;
     starter->deadline_ms = plan->deadline_ms;
-    starter->leave_ms = plan->leave_ms ? plan->leave_ms : (uint32_t)LEAVE_MS;
+    starter->leave_ms =
+        plan->leave_ms ? plan->leave_ms : (uint32_t)LIBSPAWN__DAEMON_LEAVE_MS;
     starter->fd = -1;
     starter->ref.fd = -1;
     libspawn__timer_init(loop, &starter->timer, on_timer);
@@ -395,8 +387,8 @@ libspawn__starter_free(struct libspawn__starter *starter)
 /* ======================================================================== */
 /* The daemon                                                               */
 
-static void
-leave_channel(struct libspawn__daemon *daemon)
+void
+libspawn__daemon_dispose(struct libspawn__daemon *daemon)
 {
     libspawn__io_remove(&daemon->io);
     libspawn__auto_close(&daemon->fd);
@@ -500,7 +492,7 @@ libspawn__daemon_complete(struct libspawn__daemon *daemon, const char *text,
         return libspawn__fail(err, LIBSPAWN_ERR_GONE,
                               "whoever started this program has gone");
     }
-    leave_channel(daemon);
+    libspawn__daemon_dispose(daemon);
     return 0;
 }
 
@@ -509,6 +501,6 @@ libspawn__daemon_fail(struct libspawn__daemon *daemon, const char *text)
 {
     if (daemon->fd >= 0) {
         send_packet(daemon->fd, PACKET_FAILED, text, -1);
-        leave_channel(daemon);
+        libspawn__daemon_dispose(daemon);
     }
 }

@@ -40,6 +40,11 @@ enum {
     LIBSPAWN__DAEMON_TEXT_MAX = 64 * 1024 /* of one message */
 };
 
+/* What it may take to undo a start, before it is killed. */
+enum {
+    LIBSPAWN__DAEMON_LEAVE_MS = 15000
+};
+
 /* Exit statuses beyond the daemon's own 1 to 125, as of timeout(1), env(1)
  * and sh(1). */
 enum {
@@ -78,7 +83,7 @@ struct libspawn__daemon_plan {
     char *const *argv;
     char *const *envp;
     uint32_t deadline_ms; /* 0: wait for ever */
-    uint32_t leave_ms;    /* to undo, before it is killed; 0: 15 s */
+    uint32_t leave_ms;    /* to undo; 0: LIBSPAWN__DAEMON_LEAVE_MS */
 };
 
 /* Starts it.  'done' comes exactly once, from the loop; copies what it needs
@@ -128,6 +133,9 @@ void libspawn__daemon_say(struct libspawn__daemon *daemon, const char *text,
  * verdict. */
 int libspawn__daemon_complete(struct libspawn__daemon *daemon,
                               const char *text, struct libspawn_err *err);
+
+/* Hangs up.  Does nothing when nobody waits. */
+void libspawn__daemon_dispose(struct libspawn__daemon *daemon);
 
 /* Not ready, and why; the caller then exits with a status of its own. */
 void libspawn__daemon_fail(struct libspawn__daemon *daemon, const char *text);

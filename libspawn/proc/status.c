@@ -94,6 +94,17 @@ libspawn__status_describe(bool is_known, int wait_status,
     }
 }
 
+int
+libspawn__status_exit_code(int wait_status)
+{
+    enum {
+        SIGNAL_BASE = 128
+    };
+
+    return WIFSIGNALED(wait_status) ? SIGNAL_BASE + WTERMSIG(wait_status)
+                                    : WEXITSTATUS(wait_status);
+}
+
 enum libspawn__status_source
 libspawn__status_from_pidfd(int pidfd, int *wait_status_r)
 {

@@ -19,6 +19,9 @@ void libspawn__status_describe(bool is_known, int wait_status,
 void libspawn__status_describe_signal(int signal,
                                       char text[LIBSPAWN__STATUS_TEXT_SIZE]);
 
+/* What a shell makes of it: the exit status, or 128 and the signal. */
+int libspawn__status_exit_code(int wait_status);
+
 enum libspawn__status_source {
     LIBSPAWN__STATUS_UNKNOWN, /* and will never be known */
     LIBSPAWN__STATUS_NOT_YET, /* not before its parent has reaped it */

@@ -14,11 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "base/signals.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "proc/ctx.h"
@@ -29,8 +30,7 @@
 
 enum {
     CONFIG_MAX_SIZE = 1024 * 1024,
-    MONITOR_RESTART_MS = 10000,
-    EXIT_SIGNAL_BASE = 128
+    MONITOR_RESTART_MS = 10000
 };
 
 struct run {
@@ -107,7 +107,7 @@ fail(struct run *run, const struct libspawn_report *report,
 {
     AUTO_FREE char *text = write_failure(report, err);
 
-    run->status = run->signal ? EXIT_SIGNAL_BASE + run->signal
+    run->status = run->signal ? LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + run->signal
                   : report    ? libspawn_report_exit_status(report)
                               : libspawn__code_exit_status(err->code);
     run->is_done = true;
@@ -349,17 +349,17 @@ static void
 on_signal(struct libspawn__io *io, uint32_t events)
 {
     struct run *run = CONTAINER_OF(io, struct run, signal_io);
-    struct signalfd_siginfo info;
+    int number = libspawn__signals_read(run->signal_fd);
 
     (void)events;
-    if (read(run->signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+    if (!number) {
         return;
     }
     if (!run->supervisor) {
         run->is_done = true;
-        run->status = EXIT_SIGNAL_BASE + (int)info.ssi_signo;
+        run->status = LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + number;
     } else if (run->supervisor->create && !run->supervisor->is_again) {
-        run->signal = (int)info.ssi_signo;
+        run->signal = number;
         libspawn__supervisor_abort(run->supervisor);
     } else {
         libspawn__supervisor_leave(run->supervisor);
@@ -369,14 +369,7 @@ on_signal(struct libspawn__io *io, uint32_t events)
 static int
 catch_signals(struct run *run, struct libspawn_err *err)
 {
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    run->signal_fd = libspawn__signals_open();
     if (run->signal_fd < 0) {
         return libspawn__fail_errno(err, errno, "waiting for signals");
     }
@@ -406,20 +399,8 @@ print_states(void)
 }
 
 /* Tests do not wait for half a minute. */
-static int64_t
-get_time_scale(void)
-{
-    const char *text = secure_getenv("XL_TIME_SCALE");
-    uint64_t scale = 1;
-
-    if (text) {
-        libspawn__str_to_u64(text, 1, 1000, &scale, NULL);
-    }
-    return (int64_t)scale;
-}
-
 static void
-scale_times(struct libspawn__admission_times *times, int64_t scale)
+scale_times(struct libspawn__admission_times *times)
 {
     int64_t *const all[] = {
         &times->admit_after,  &times->probe_every, &times->backoff_min,
@@ -430,7 +411,7 @@ scale_times(struct libspawn__admission_times *times, int64_t scale)
 
     *times = libspawn__admission_times;
     for (i = 0; i < ARRAY_SIZE(all); i++) {
-        *all[i] /= scale;
+        *all[i] /= libspawn__clock_scale();
     }
 }
 
@@ -460,7 +441,7 @@ monitor(const struct run *run)
         .state_dir = run->state_dir,
         .name = run->name,
         .is_adopting = run->is_adopting,
-        .restart_ms = MONITOR_RESTART_MS / get_time_scale(),
+        .restart_ms = MONITOR_RESTART_MS / libspawn__clock_scale(),
     };
     int status = monitor_run(&plan);
 
@@ -599,7 +580,7 @@ main(int argc, char *argv[])
     if (run.is_monitor) {
         return monitor(&run);
     }
-    scale_times(&run.times, get_time_scale());
+    scale_times(&run.times);
     libspawn_guest_config_init(&run.config);
     if (supervise(&run, &err)) {
         fail(&run, NULL, &err);
@@ -608,8 +589,7 @@ main(int argc, char *argv[])
     libspawn_host_close(run.host);
     libspawn__io_remove(&run.signal_io);
     libspawn__auto_close(&run.signal_fd);
-    libspawn__io_remove(&run.daemon.io);
-    libspawn__auto_close(&run.daemon.fd);
+    libspawn__daemon_dispose(&run.daemon);
     libspawn_ctx_free(run.ctx);
     libspawn_guest_config_dispose(&run.config);
     libspawn__json_free(run.handover.state);

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/pidref.h"
+#include "base/signals.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "guest/host.h"
@@ -29,7 +29,7 @@ struct monitor {
     struct libspawn__starter *starter; /* of the child; NULL: it is ready */
     struct libspawn__pidref child;     /* once it is ready; pid 0: none */
     struct libspawn__io child_io;
-    bool is_other; /* it is not ours: somebody was quicker */
+    bool is_other;                /* it is not ours: somebody was quicker */
     int64_t restart_at;           /* not before, if it crashes */
     struct libspawn__timer timer; /* the next start */
     char *death;                  /* of the one before; NULL: there was none */
@@ -56,9 +56,9 @@ leave(struct monitor *m, int status)
 static bool
 is_crash(int status)
 {
-    static const int signals[] = { SIGABRT, SIGALRM, SIGBUS,  SIGFPE,  SIGILL,
-                                   SIGKILL, SIGPIPE, SIGSEGV, SIGSYS,  SIGTRAP,
-                                   SIGXCPU, SIGXFSZ };
+    static const int signals[] = { SIGABRT, SIGALRM, SIGBUS,  SIGFPE,
+                                   SIGILL,  SIGKILL, SIGPIPE, SIGSEGV,
+                                   SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ };
     size_t i;
 
     for (i = 0; WIFSIGNALED(status) && i < ARRAY_SIZE(signals); i++) {
@@ -105,9 +105,7 @@ on_child_end(struct libspawn__io *io, uint32_t events)
     if (is_crash(status) && !m->is_leaving) {
         plan_restart(m, true, status);
     } else {
-        leave(m, WIFEXITED(status) ? WEXITSTATUS(status)
-                                   : LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE +
-                                         WTERMSIG(status));
+        leave(m, libspawn__status_exit_code(status));
     }
 }
 
@@ -210,8 +208,7 @@ describe(const struct libspawn__daemon_verdict *verdict)
 
 /* Whoever crashes on the way up the first time is not started again. */
 static void
-take_failure(struct monitor *m,
-             const struct libspawn__daemon_verdict *verdict)
+take_failure(struct monitor *m, const struct libspawn__daemon_verdict *verdict)
 {
     AUTO_FREE char *text = describe(verdict);
     int signal = verdict->exit_status - LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE;
@@ -343,10 +340,10 @@ static void
 on_signal(struct libspawn__io *io, uint32_t events)
 {
     struct monitor *m = CONTAINER_OF(io, struct monitor, signal_io);
-    struct signalfd_siginfo info;
+    int number = libspawn__signals_read(m->signal_fd);
 
     (void)events;
-    if (read(m->signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+    if (!number) {
         return;
     }
     m->is_leaving = true;
@@ -355,21 +352,14 @@ on_signal(struct libspawn__io *io, uint32_t events)
     } else if (m->child.fd >= 0 && !m->is_other) {
         libspawn__pidref_signal(&m->child, SIGTERM, NULL);
     } else {
-        leave(m, LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + (int)info.ssi_signo);
+        leave(m, LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + number);
     }
 }
 
 static int
 catch_signals(struct monitor *m, struct libspawn_err *err)
 {
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    m->signal_fd = libspawn__signals_open();
     return m->signal_fd < 0
                ? libspawn__fail_errno(err, errno, "waiting for signals")
                : libspawn__io_add(m->loop, &m->signal_io, m->signal_fd,
@@ -383,8 +373,7 @@ run(struct monitor *m, struct libspawn_err *err)
 {
     int rc;
 
-    m->label =
-        libspawn__str_format("supervisor of guest '%s'", m->plan->name);
+    m->label = libspawn__str_format("supervisor of guest '%s'", m->plan->name);
     rc = m->label ? libspawn__loop_new(&m->loop, err)
                   : libspawn__fail_nomem(err);
     if (rc) {
@@ -421,8 +410,7 @@ monitor_run(const struct monitor_plan *plan)
     forget_child(&m);
     libspawn__io_remove(&m.signal_io);
     libspawn__auto_close(&m.signal_fd);
-    libspawn__io_remove(&m.daemon.io);
-    libspawn__auto_close(&m.daemon.fd);
+    libspawn__daemon_dispose(&m.daemon);
     if (m.loop) {
         libspawn__timer_cancel(&m.timer);
     }

@@ -53,6 +53,15 @@ libspawn__fd_write_full(int fd, const void *bytes, size_t size)
 }
 
 int
+libspawn__fd_seal(int memfd)
+{
+    return fcntl(memfd, F_ADD_SEALS,
+                 F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0
+               ? -errno
+               : 0;
+}
+
+int
 libspawn__fd_set_nonblocking(int fd, bool nonblocking,
                              struct libspawn_err *err)
 {

@@ -21,6 +21,10 @@ int libspawn__fd_write_full(int fd, const void *bytes, size_t size);
 int libspawn__fd_set_nonblocking(int fd, bool nonblocking,
                                  struct libspawn_err *err);
 
+/* Nobody can change the memory file (memfd_create(2)) any more; 0 or
+ * -errno. */
+int libspawn__fd_seal(int memfd);
+
 /* Closes every descriptor from 'first' on, or marks them close-on-exec: by
  * close_range(2), or without it one after the other.  Async-signal-safe; 0 or
  * -1 and errno. */

@@ -73,6 +73,7 @@ copy(const char *path, int fd, int *copy_r, struct libspawn_err *err)
     AUTO_FD int memfd =
         memfd_create("libspawn-boot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ssize_t n;
+    int r;
 
     if (memfd < 0) {
         return libspawn__fail_errno(err, errno, "copying '%s'", path);
@@ -80,10 +81,9 @@ copy(const char *path, int fd, int *copy_r, struct libspawn_err *err)
     do {
         n = sendfile(memfd, fd, NULL, COPY_CHUNK);
     } while (n > 0 || (n < 0 && errno == EINTR));
-    if (n < 0 || fcntl(memfd, F_ADD_SEALS,
-                       F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK |
-                           F_SEAL_SEAL) < 0) {
-        return libspawn__fail_errno(err, errno, "copying '%s'", path);
+    r = n < 0 ? -errno : libspawn__fd_seal(memfd);
+    if (r) {
+        return libspawn__fail_errno(err, -r, "copying '%s'", path);
     }
     *copy_r = TAKE_FD(memfd);
     return 0;

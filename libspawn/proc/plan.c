@@ -336,10 +336,8 @@ libspawn__plan_pack(const struct libspawn_plan *plan, int *memfd_r,
         return fail_memfd(err, errno);
     }
     r = libspawn__fd_write_full(memfd, buf.data, buf.size);
-    if (!r &&
-        fcntl(memfd, F_ADD_SEALS,
-              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) {
-        r = -errno;
+    if (!r) {
+        r = libspawn__fd_seal(memfd);
     }
     if (r) {
         return libspawn__fail_errno(err, -r, "writing the plan");

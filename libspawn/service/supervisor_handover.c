@@ -128,10 +128,8 @@ make_state_file(const struct libspawn__supervisor *s,
         return libspawn__fail_nomem(err);
     }
     r = fd < 0 ? -errno : libspawn__fd_write_full(fd, text, strlen(text));
-    if (!r &&
-        fcntl(fd, F_ADD_SEALS,
-              F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
-        r = -errno;
+    if (!r) {
+        r = libspawn__fd_seal(fd);
     }
     if (r) {
         return libspawn__fail_errno(err, -r, "writing down what is known");

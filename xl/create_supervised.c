@@ -21,7 +21,6 @@
 #include "guest/supervised.h"
 #include "proc/ctx.h"
 #include "proc/daemon.h"
-#include "proc/program.h"
 #include "proc/status.h"
 #include "xl/create.h"
 
@@ -205,31 +204,29 @@ start(struct xl__creation *creation, struct libspawn__starter **starter_r,
         .stage = on_stage, .said = on_said, .done = on_done
     };
     struct libspawn__starter_callbacks ours = callbacks;
-    const char *state_dir = creation->xl->state_dir;
+    const char *const options[] = { creation->has_monitor ? "--monitor" : NULL,
+                                    NULL };
     AUTO_FREE char *label = libspawn__str_format("supervisor of guest '%s'",
                                                  creation->config.name);
-    AUTO_FREE char *option =
-        libspawn__str_format("--state-dir=%s", state_dir ? state_dir : "");
+    AUTO_STRV struct libspawn__strv argv = { 0 };
     AUTO_FREE char *path = NULL;
-    char name[] = "guest-supervisor";
-    char monitor[] = "--monitor";
-    char end[] = "--";
-    char *argv[] = { name, option, creation->has_monitor ? monitor : end,
-                     creation->config.name, NULL };
     struct libspawn__daemon_plan plan = {
         .label = label,
-        .argv = argv,
         .envp = environ,
         .deadline_ms = deadline_ms(creation),
         /* Tests do not wait for that long. */
         .leave_ms =
             (uint32_t)(LIBSPAWN__DAEMON_LEAVE_MS / libspawn__clock_scale()),
     };
-    int rc = label && option ? libspawn__program_find(name, &path, err)
-                             : libspawn__fail_nomem(err);
+    int rc = label
+                 ? libspawn__supervised_command(creation->xl->state_dir,
+                                                options, creation->config.name,
+                                                &path, &argv, err)
+                 : libspawn__fail_nomem(err);
 
     ours.user = creation;
     plan.path = path;
+    plan.argv = argv.items;
     return rc ? rc
               : libspawn__daemon_start(creation->xl->ctx->loop, &plan, &ours,
                                        starter_r, err);

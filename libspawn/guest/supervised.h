@@ -60,6 +60,15 @@ int libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
 void libspawn__supervised_tidy(const struct libspawn_host *host,
                                const char *name);
 
+/* The program of a supervisor, and its command line: the options, which NULL
+ * ends, between the state directory (NULL: default) and the guest's name.
+ * 'argv' is empty before. */
+int libspawn__supervised_command(const char *state_dir,
+                                 const char *const options[],
+                                 const char *name, char **path_r,
+                                 struct libspawn__strv *argv,
+                                 struct libspawn_err *err);
+
 /* ---- Starting one for a guest that exists (supervised_start.c) --------- */
 
 /* Starts one, and does not wait for it: of several that are started at once,

@@ -9,38 +9,54 @@
 #include "guest/supervised.h"
 #include "proc/program.h"
 
+int
+libspawn__supervised_command(const char *state_dir,
+                             const char *const options[], const char *name,
+                             char **path_r, struct libspawn__strv *argv,
+                             struct libspawn_err *err)
+{
+    static const char program[] = "guest-supervisor";
+    int rc = libspawn__program_find(program, path_r, err);
+
+    if (!rc) {
+        rc = libspawn__strv_add(argv, program, err);
+    }
+    if (!rc) {
+        rc = libspawn__strv_addf(argv, err, "--state-dir=%s",
+                                 state_dir ? state_dir : "");
+    }
+    for (; !rc && *options; options++) {
+        rc = libspawn__strv_add(argv, *options, err);
+    }
+    if (!rc) {
+        rc = libspawn__strv_add(argv, "--", err);
+    }
+    return rc ? rc : libspawn__strv_add(argv, name, err);
+}
+
 /* Nobody waits for its verdict, so it gets no channel; what it has to say is
  * told as events. */
 int
 libspawn__supervised_start(const struct libspawn_host *host, const char *name,
                            bool is_again, struct libspawn_err *err)
 {
-    char program[] = "guest-supervisor";
-    char option[] = "--adopt";
-    char again[] = "--again";
-    char end[] = "--";
-    AUTO_FREE char *state_dir =
-        libspawn__str_format("--state-dir=%s", host->state_dir);
-    AUTO_FREE char *guest = strdup(name);
+    const char *const options[] = { is_again ? "--again" : "--adopt", NULL };
+    AUTO_STRV struct libspawn__strv argv = { 0 };
     AUTO_FREE char *path = NULL;
     AUTO_FD int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    char *argv[] = { program, state_dir, is_again ? again : option,
-                     end,     guest,     NULL };
     pid_t pid;
     int rc;
     int r;
 
-    if (!state_dir || !guest) {
-        return libspawn__fail_nomem(err);
-    }
     if (fd < 0) {
         return libspawn__fail_errno(err, errno, "opening '/dev/null'");
     }
-    rc = libspawn__program_find(program, &path, err);
+    rc = libspawn__supervised_command(host->state_dir, options, name, &path,
+                                      &argv, err);
     if (rc) {
         return rc;
     }
-    r = libspawn__program_spawn(path, argv, environ, fd, false, &pid);
+    r = libspawn__program_spawn(path, argv.items, environ, fd, false, &pid);
     return r ? libspawn__program_fail(err, r, path) : 0;
 }
 

@@ -25,8 +25,8 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/supervised.h"
 #include "proc/ctx.h"
-#include "proc/program.h"
 #include "service/supervisor.h"
 
 enum {
@@ -156,24 +156,21 @@ static int
 execute(const struct libspawn__supervisor *s,
         const struct survivors *survivors, struct libspawn_err *err)
 {
-    char program[] = "guest-supervisor";
-    char end[] = "--";
-    AUTO_FREE char *state_dir =
-        libspawn__str_format("--state-dir=%s", s->host->state_dir);
     AUTO_FREE char *resume =
         libspawn__str_format("--resume=%d", survivors->state_fd);
-    AUTO_FREE char *name = strdup(s->config->name);
+    const char *const options[] = { resume, NULL };
+    AUTO_STRV struct libspawn__strv argv = { 0 };
     AUTO_FREE char *path = NULL;
-    char *argv[] = { program, state_dir, resume, end, name, NULL };
-    int rc = state_dir && resume && name
-                 ? libspawn__program_find(program, &path, err)
-                 : libspawn__fail_nomem(err);
+    int rc = resume ? libspawn__supervised_command(s->host->state_dir, options,
+                                                   s->config->name, &path,
+                                                   &argv, err)
+                    : libspawn__fail_nomem(err);
 
     if (rc) {
         return rc;
     }
     set_surviving(survivors, true);
-    execv(path, argv);
+    execv(path, argv.items);
     rc = libspawn__fail_errno(err, errno, "executing '%s'", path);
     set_surviving(survivors, false);
     return rc;

@@ -16,7 +16,6 @@
 #include "guest/host.h"
 #include "guest/supervised.h"
 #include "proc/daemon.h"
-#include "proc/program.h"
 #include "proc/status.h"
 #include "wire/json.h"
 
@@ -268,35 +267,28 @@ start(struct monitor *m, struct libspawn_err *err)
         .stage = on_stage, .said = on_said, .done = on_done, .user = m
     };
     const struct monitor_plan *plan = m->plan;
-    AUTO_FREE char *state_dir = libspawn__str_format(
-        "--state-dir=%s", plan->state_dir ? plan->state_dir : "");
     AUTO_FREE char *lost =
         libspawn__str_format("--lost=%s", m->death ? m->death : "");
+    const char *const options[] = {
+        m->death            ? "--again"
+        : plan->is_adopting ? "--adopt"
+                            : NULL,
+        m->death ? lost : NULL,
+        NULL,
+    };
+    AUTO_STRV struct libspawn__strv argv = { 0 };
     AUTO_FREE char *path = NULL;
-    char program[] = "guest-supervisor";
-    char adopt[] = "--adopt";
-    char again[] = "--again";
-    char end[] = "--";
-    char *argv[8] = { program, state_dir };
-    size_t n = 2;
     struct libspawn__daemon_plan daemon_plan = { .label = m->label,
-                                                 .argv = argv,
                                                  .envp = environ };
-    int rc = state_dir && lost ? libspawn__program_find(program, &path, err)
-                               : libspawn__fail_nomem(err);
+    int rc = lost ? libspawn__supervised_command(plan->state_dir, options,
+                                                 plan->name, &path, &argv, err)
+                  : libspawn__fail_nomem(err);
 
     if (rc) {
         return rc;
     }
-    if (m->death) {
-        argv[n++] = again;
-        argv[n++] = lost;
-    } else if (plan->is_adopting) {
-        argv[n++] = adopt;
-    }
-    argv[n++] = end;
-    argv[n] = plan->name;
     daemon_plan.path = path;
+    daemon_plan.argv = argv.items;
     return libspawn__daemon_start(m->loop, &daemon_plan, &callbacks,
                                   &m->starter, err);
 }

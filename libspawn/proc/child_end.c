@@ -8,7 +8,6 @@
 #include "proc/child.h"
 
 #include <signal.h>
-#include <string.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"

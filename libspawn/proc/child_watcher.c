@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/util.h"
 
 /* ---- Messages to the watcher ------------------------------------------- */

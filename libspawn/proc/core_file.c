@@ -1,6 +1,5 @@
 #include "proc/core_file.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

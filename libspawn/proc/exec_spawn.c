@@ -3,10 +3,8 @@
  */
 #include <fcntl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/auto.h"
-#include "base/util.h"
 #include "proc/exec.h"
 #include "proc/protocol.h"
 

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/auto.h"
-#include "base/fd.h"
 
 enum {
     COPY_CHUNK = 64 * 1024 * 1024

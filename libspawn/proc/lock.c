@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/str.h"
 #include "proc/lock_owner.h"
 
 static const struct flock whole_file = { .l_type = F_WRLCK,

@@ -8,7 +8,6 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/str.h"
 #include "base/utf8.h"
 #include "base/util.h"

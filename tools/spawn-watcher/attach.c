@@ -10,9 +10,7 @@
  */
 #include "tools/spawn-watcher/watcher.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/random.h"

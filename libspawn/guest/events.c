@@ -11,12 +11,9 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/names.h"
 #include "proc/lock.h"
-#include "store/paths.h"
 #include "wire/json.h"
-
-/* What precedes the uuid in the node "vm" of a guest. */
-#define VM_PREFIX "/vm/"
 
 /* ---- Kinds ------------------------------------------------------------- */
 
@@ -320,18 +317,11 @@ void
 libspawn__event_subject_read(struct libspawn_host *host, uint32_t domid,
                              struct libspawn__event_subject *subject_r)
 {
-    AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, domid);
-    AUTO_FREE char *vm = NULL;
-
     *subject_r = (struct libspawn__event_subject){ .domid = domid };
     if (libspawn_guest_get_name(host, domid, &subject_r->name, NULL)) {
         read_stored_name(host, domid, &subject_r->name);
     }
-    if (path &&
-        !libspawn__store_read(host->store, NULL, path, &vm, NULL, NULL) &&
-        libspawn__str_has_prefix(vm, VM_PREFIX)) {
-        subject_r->uuid = strdup(vm + strlen(VM_PREFIX));
-    }
+    libspawn__name_read_uuid(host->store, NULL, domid, &subject_r->uuid, NULL);
 }
 
 void

@@ -5,26 +5,6 @@
 #include "guest/intent.h"
 #include "store/paths.h"
 
-/* "" for a domain without a name, which is one in the making or a stranger. */
-static int
-read_name(struct libspawn_host *host, uint32_t domid, char **name_r,
-          struct libspawn_err *err)
-{
-    AUTO_FREE char *path =
-        libspawn__path_new(LIBSPAWN__PATH_DOMAIN_NAME, domid);
-    int rc;
-
-    if (!path) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = libspawn__store_read(host->store, NULL, path, name_r, NULL, err);
-    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
-        *name_r = strdup("");
-        rc = *name_r ? 0 : libspawn__fail_nomem(err);
-    }
-    return rc;
-}
-
 int
 libspawn_guest_get_name(struct libspawn_host *host, uint32_t domid,
                         char **name_r, struct libspawn_err *err)
@@ -40,6 +20,20 @@ libspawn_guest_get_name(struct libspawn_host *host, uint32_t domid,
     if (rc == LIBSPAWN_ERR_NOT_FOUND) {
         return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
                               "domain %u has no name", (unsigned int)domid);
+    }
+    return rc;
+}
+
+/* "" for a domain without a name, which is one in the making or a stranger. */
+static int
+read_name(struct libspawn_host *host, uint32_t domid, char **name_r,
+          struct libspawn_err *err)
+{
+    int rc = libspawn_guest_get_name(host, domid, name_r, err);
+
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+        *name_r = strdup("");
+        rc = *name_r ? 0 : libspawn__fail_nomem(err);
     }
     return rc;
 }

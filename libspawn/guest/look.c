@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/auto.h"
+#include "proc/status.h"
 
 void
 libspawn__guest_info_dispose(struct libspawn_guest_info *info)
@@ -11,6 +12,20 @@ libspawn__guest_info_dispose(struct libspawn_guest_info *info)
     free(info->name);
     free(info->dm_end);
     memset(info, 0, sizeof *info);
+}
+
+void
+libspawn__guest_info_take_end(struct libspawn_guest_info *info,
+                              const struct libspawn__record *record)
+{
+    char text[LIBSPAWN__STATUS_TEXT_SIZE];
+
+    info->state |= LIBSPAWN_GUEST_DM_DEAD;
+    libspawn__status_describe(record->state == LIBSPAWN__RECORD_EXITED &&
+                                  record->is_known,
+                              record->wait_status, text);
+    info->dm_end = strdup(text);
+    info->dm_ended_at_ms = record->ended_at_ms;
 }
 
 static int

@@ -9,8 +9,6 @@
 #include "guest/names.h"
 #include "guest/qemu/qemu.h"
 #include "guest/qemu/status.h"
-#include "proc/record.h"
-#include "proc/status.h"
 #include "store/paths.h"
 
 enum {
@@ -83,21 +81,6 @@ read_usage(pid_t pid, struct usage *usage)
     usage->cpu_time_ms = (int64_t)(ticks * 1000) / sysconf(_SC_CLK_TCK);
 }
 
-/* How a device model that is gone ended, if that is known. */
-static void
-describe_end(const struct libspawn__record *record,
-             struct libspawn_guest_info *info)
-{
-    char text[LIBSPAWN__STATUS_TEXT_SIZE];
-
-    info->state = LIBSPAWN_GUEST_DM_DEAD;
-    libspawn__status_describe(record->state == LIBSPAWN__RECORD_EXITED &&
-                                  record->is_known,
-                              record->wait_status, text);
-    info->dm_end = strdup(text);
-    info->dm_ended_at_ms = record->ended_at_ms;
-}
-
 /* All that is known without asking the guest; '*must_ask_r' says whether it
  * could tell more.  One that is being started is still paused, and its monitor
  * serves its creator; a stopped process answers nobody. */
@@ -118,7 +101,7 @@ look_at_device_model(struct libspawn_host *host,
     }
     rc = libspawn__pidref_open(&record.child, &ref, NULL);
     if (rc == LIBSPAWN_ERR_GONE) {
-        describe_end(&record, info);
+        libspawn__guest_info_take_end(info, &record);
     } else if (!rc) {
         bool is_stopped;
 

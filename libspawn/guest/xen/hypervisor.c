@@ -14,15 +14,14 @@
 #include "guest/events.h"
 #include "guest/host.h"
 #include "guest/intent.h"
-#include "guest/supervised.h"
+#include "guest/look.h"
 #include "guest/monitor.h"
+#include "guest/supervised.h"
 #include "guest/xen/console.h"
 #include "guest/xen/domain.h"
 #include "guest/xen/end.h"
 #include "guest/xen/files.h"
 #include "guest/xen/info.h"
-#include "proc/record.h"
-#include "proc/status.h"
 #include "store/paths.h"
 #include "store/provider.h"
 
@@ -119,7 +118,6 @@ look_at_device_model(struct libspawn_host *host,
     AUTO_FREE char *path =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
-    char text[LIBSPAWN__STATUS_TEXT_SIZE];
     struct libspawn__record record;
 
     if (info->domid == 0 || !path ||
@@ -128,12 +126,7 @@ look_at_device_model(struct libspawn_host *host,
             LIBSPAWN_ERR_GONE) {
         return; /* dom0, not ours, alive, or not to be found out */
     }
-    info->state |= LIBSPAWN_GUEST_DM_DEAD;
-    libspawn__status_describe(record.state == LIBSPAWN__RECORD_EXITED &&
-                                  record.is_known,
-                              record.wait_status, text);
-    info->dm_end = strdup(text);
-    info->dm_ended_at_ms = record.ended_at_ms;
+    libspawn__guest_info_take_end(info, &record);
 }
 
 static int

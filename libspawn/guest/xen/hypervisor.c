@@ -274,23 +274,38 @@ qmp_path(struct libspawn_host *host, uint32_t domid)
     return TAKE_PTR(own);
 }
 
-/* ---- Sweeping ---------------------------------------------------------- */
+/* ---- Ends that nobody asked for ---------------------------------------- */
+
+static enum libspawn__guest_end
+end_of(const xc_domaininfo_t *domain)
+{
+    static const enum libspawn__guest_end ends[] = {
+        [SHUTDOWN_poweroff] = LIBSPAWN__END_POWEROFF,
+        [SHUTDOWN_reboot] = LIBSPAWN__END_REBOOT,
+        [SHUTDOWN_suspend] = LIBSPAWN__END_NONE, /* for who saves it */
+        [SHUTDOWN_crash] = LIBSPAWN__END_CRASH,
+        [SHUTDOWN_watchdog] = LIBSPAWN__END_WATCHDOG,
+    };
+    unsigned int reason = (domain->flags >> XEN_DOMINF_shutdownshift) &
+                          XEN_DOMINF_shutdownmask;
+
+    return !(domain->flags & XEN_DOMINF_shutdown) ? LIBSPAWN__END_NONE
+           : reason < ARRAY_SIZE(ends)            ? ends[reason]
+                                                  : LIBSPAWN__END_CRASH;
+}
 
 /* Whether a domain is a guest of ours, powered off by itself, of which the
  * configuration does not say that it is to be kept. */
 static bool
 is_done(struct libspawn_host *host, const xc_domaininfo_t *domain)
 {
-    unsigned int reason = (domain->flags >> XEN_DOMINF_shutdownshift) &
-                          XEN_DOMINF_shutdownmask;
     AUTO_FREE char *record =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, domain->domain);
     AUTO_FREE char *value = NULL;
     struct libspawn_guest_config config;
     bool is_kept;
 
-    if (!(domain->flags & XEN_DOMINF_shutdown) ||
-        reason != SHUTDOWN_poweroff || !record ||
+    if (end_of(domain) != LIBSPAWN__END_POWEROFF || !record ||
         libspawn__store_read(host->store, NULL, record, &value, NULL, NULL)) {
         return false;
     }
@@ -344,15 +359,7 @@ static int
 find_end(struct libspawn_host *host, uint32_t domid,
          enum libspawn__guest_end *end_r, struct libspawn_err *err)
 {
-    static const enum libspawn__guest_end ends[] = {
-        [SHUTDOWN_poweroff] = LIBSPAWN__END_POWEROFF,
-        [SHUTDOWN_reboot] = LIBSPAWN__END_REBOOT,
-        [SHUTDOWN_suspend] = LIBSPAWN__END_NONE, /* for who saves it */
-        [SHUTDOWN_crash] = LIBSPAWN__END_CRASH,
-        [SHUTDOWN_watchdog] = LIBSPAWN__END_WATCHDOG,
-    };
     xc_domaininfo_t info;
-    unsigned int reason;
     int rc = libspawn__xen_info_get(host->impl, domid, &info, err);
 
     if (rc) {
@@ -363,11 +370,7 @@ find_end(struct libspawn_host *host, uint32_t domid,
                               "domain %u is being destroyed",
                               (unsigned int)domid);
     }
-    reason = (info.flags >> XEN_DOMINF_shutdownshift) &
-             XEN_DOMINF_shutdownmask;
-    *end_r = !(info.flags & XEN_DOMINF_shutdown) ? LIBSPAWN__END_NONE
-             : reason < ARRAY_SIZE(ends)         ? ends[reason]
-                                                 : LIBSPAWN__END_CRASH;
+    *end_r = end_of(&info);
     return 0;
 }
 

@@ -1,11 +1,13 @@
 #include "tests/flow/spawn_story.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/util.h"
 #include "dm/end.h"
 
@@ -118,11 +120,16 @@ story_start(struct story *story)
 }
 
 void
+story_forget(struct story *story)
+{
+    libspawn_child_free(TAKE_PTR(story->child));
+    story->trace[0] = '\0';
+}
+
+void
 story_start_again(struct story *story)
 {
-    libspawn_child_free(story->child);
-    story->child = NULL;
-    story->trace[0] = '\0';
+    story_forget(story);
     story_start(story);
 }
 
@@ -148,6 +155,32 @@ story_run(struct story *story)
 {
     story_start(story);
     story_await(story, "started ready");
+}
+
+int
+story_run_script(struct story *story, const char *script)
+{
+    enum { COMMAND_FD = 8 };
+    int fds[2];
+
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    libspawn_plan_add_fd(story->plan, fds[0], COMMAND_FD);
+    story_program(story, "/bin/sh", "-c", script);
+    story_run(story);
+    close(fds[0]);
+    return fds[1];
+}
+
+int
+story_run_obedient(struct story *story)
+{
+    return story_run_script(story, "read line <&8; eval \"$line\"");
+}
+
+void
+story_tell(int fd, const char *line)
+{
+    ck_assert_int_eq(libspawn__fd_write_full(fd, line, strlen(line)), 0);
 }
 
 /* ---- What is known ----------------------------------------------------- */
@@ -285,4 +318,13 @@ story_assert_nothing_left(struct story *story)
     ck_assert_msg(!story_read_record(story, &record), "a record is left");
     ck_assert_msg(harness_wait_children(STORY_WAIT_MS),
                   "a process is left");
+}
+
+void
+story_stop_and_end(struct story *story)
+{
+    libspawn_child_stop(story->child);
+    story_await(story, "started ready exited");
+    ck_assert_int_eq(story_report(story)->end, LIBSPAWN_END_STOPPED);
+    story_assert_nothing_left(story);
 }

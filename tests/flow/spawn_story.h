@@ -65,6 +65,17 @@ void story_set_argv(struct story *story, const char *const argv[]);
     story_program(STORY, story_model_path(), __VA_ARGS__)
 const char *story_model_path(void);
 
+/* story_run of /bin/sh with a script, whose descriptor 8 is a pipe.  Returns
+ * our end. */
+int story_run_script(struct story *story, const char *script);
+
+/* The same with a script that does what the next line on the pipe says, and
+ * ends. */
+int story_run_obedient(struct story *story);
+
+/* Writes into that pipe. */
+void story_tell(int fd, const char *line);
+
 /* Becomes ready when the story says so, and confirms by itself or not. */
 void story_ready_on_confirm(struct story *story, bool confirms);
 
@@ -73,6 +84,9 @@ int story_try_start(struct story *story, struct libspawn_err *err);
 
 /* Keeps the trace; 'user' is the story. */
 libspawn_event_fn story_on_event;
+
+/* Frees the child, and forgets its events. */
+void story_forget(struct story *story);
 
 /* A new child by the same plan: the old one is freed. */
 void story_start_again(struct story *story);
@@ -109,5 +123,8 @@ void story_end_released(struct story *story);
 
 /* No record, no pid node, no process. */
 void story_assert_nothing_left(struct story *story);
+
+/* Stops the child of story_run, which leaves nothing. */
+void story_stop_and_end(struct story *story);
 
 #endif

@@ -3,7 +3,6 @@
  * same one after a restart, with a watcher that lives, hangs or died.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,16 +13,11 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/util.h"
 #include "proc/protocol.h"
 #include "proc/status.h"
 #include "tests/flow/spawn_story.h"
 #include "wire/stream.h"
-
-enum {
-    COMMAND_FD = 8
-};
 
 #define PID_NODE "/libxl/1/pid"
 
@@ -74,25 +68,26 @@ kernel_tells(void)
 static int
 begin_forgotten(struct story *story)
 {
-    int fds[2];
+    int command;
 
     story_begin(story);
-    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
-    libspawn_plan_add_fd(story->plan, fds[0], COMMAND_FD);
     libspawn_plan_add_pid_node(story->plan, PID_NODE);
-    story_program(story, "/bin/sh", "-c", "read line <&8; eval \"$line\"");
-    story_run(story);
-    close(fds[0]);
+    command = story_run_obedient(story);
     story_release(story, LIBSPAWN_RELEASE_WATCHED);
-    libspawn_child_free(TAKE_PTR(story->child));
-    story->trace[0] = '\0';
-    return fds[1];
+    story_forget(story);
+    return command;
 }
 
+/* One that ends by SIGKILL only, which comes soon. */
 static void
-tell(int fd, const char *line)
+begin_forgotten_stubborn(struct story *story)
 {
-    ck_assert_int_eq(libspawn__fd_write_full(fd, line, strlen(line)), 0);
+    story_begin(story);
+    libspawn_plan_set_timeouts(story->plan, 0, 100);
+    story_model(story, "--never-ready", "--ignore-term");
+    story_run(story);
+    story_release(story, LIBSPAWN_RELEASE_WATCHED);
+    story_forget(story);
 }
 
 static int
@@ -208,7 +203,7 @@ TEST(adopted_child_exits__is_told_with_status_tail_and_usage)
     ck_assert_str_eq(report->program, "/bin/sh");
     ck_assert_str_eq(report->argv[1], "-c");
     ck_assert_int_gt(libspawn_child_pid(story.child), 0);
-    tell(command, "echo bye; exit 5\n");
+    story_tell(command, "echo bye; exit 5\n");
     assert_exited(&story, 5);
     report = story_report(&story);
     ck_assert_str_eq(report->tail, "bye\n");
@@ -256,7 +251,7 @@ TEST(child_adopted_twice__tells_both)
     adopt(&story);
     other = TAKE_PTR(story.child);
     adopt(&story);
-    tell(command, "exit 6\n");
+    story_tell(command, "exit 6\n");
     story_await(&story, "exited exited");
     assert_code(libspawn_child_check(other, &err), LIBSPAWN_ERR_CHILD);
     assert_contains(err.text, "exited with status 6");
@@ -277,7 +272,7 @@ TEST(adopted_child_is_released_and_freed__lives_and_is_adopted_again)
     adopt(&story);
     ck_assert(libspawn__pidref_is_alive(&ref));
     libspawn__pidref_dispose(&ref);
-    tell(command, "exit 0\n");
+    story_tell(command, "exit 0\n");
     assert_exited(&story, 0);
 }
 
@@ -285,13 +280,7 @@ TEST(adopted_child_that_ignores_sigterm__is_killed_after_the_grace)
 {
     AUTO_STORY struct story story;
 
-    story_begin(&story);
-    libspawn_plan_set_timeouts(story.plan, 0, 100);
-    story_model(&story, "--never-ready", "--ignore-term");
-    story_run(&story);
-    story_release(&story, LIBSPAWN_RELEASE_WATCHED);
-    libspawn_child_free(TAKE_PTR(story.child));
-    story.trace[0] = '\0';
+    begin_forgotten_stubborn(&story);
     adopt(&story);
     libspawn_child_stop(story.child);
     story_await(&story, "exited");
@@ -332,7 +321,7 @@ TEST(child_ended_before_it_is_adopted__tells_the_end_in_the_record)
     AUTO_STORY struct story story;
     AUTO_FD int command = begin_forgotten(&story);
 
-    tell(command, "kill -SEGV $$\n");
+    story_tell(command, "kill -SEGV $$\n");
     story_await_record(&story, LIBSPAWN__RECORD_EXITED);
     adopt(&story);
     assert_code(libspawn_child_check(story.child, NULL), LIBSPAWN_ERR_CHILD);
@@ -353,7 +342,7 @@ TEST(child_ends_while_it_is_adopted__is_told_whichever_comes_first)
     AUTO_FD int command = begin_forgotten(&story);
 
     ref = story_pin_child(&story);
-    tell(command, "exit 4\n");
+    story_tell(command, "exit 4\n");
     story_assert_gone(&ref);
     adopt(&story);
     assert_exited(&story, 4);
@@ -366,7 +355,7 @@ TEST(child_and_watcher_died__how_is_unknown_and_recorded_so)
     struct libspawn__pidref child = story_pin_child(&story);
 
     kill_and_await(story_pin_watcher(&story));
-    tell(command, "exit 4\n");
+    story_tell(command, "exit 4\n");
     story_assert_gone(&child);
     adopt(&story);
     assert_unknown(&story);
@@ -383,7 +372,7 @@ TEST(watcher_died_before__child_lives_and_the_kernel_tells_its_status)
     adopt(&story);
     ck_assert_str_eq(story_report(&story)->program, "/bin/sh");
     ck_assert_str_eq(story_report(&story)->argv[1], "-c");
-    tell(command, "exit 7\n");
+    story_tell(command, "exit 7\n");
     if (kernel_tells()) {
         assert_exited(&story, 7);
     } else {
@@ -405,7 +394,7 @@ TEST(watcher_dies_while_attached__child_lives_and_its_end_is_told)
     ck_assert(libspawn__pidref_is_alive(&ref));
     ck_assert_str_eq(story.trace, "");
     libspawn__pidref_dispose(&ref);
-    tell(command, "exit 7\n");
+    story_tell(command, "exit 7\n");
     if (kernel_tells()) {
         assert_exited(&story, 7);
     } else {
@@ -421,7 +410,7 @@ TEST(kernel_that_does_not_tell__leaves_the_end_unknown)
     is_old_kernel = true;
     kill_and_await(story_pin_watcher(&story));
     adopt(&story);
-    tell(command, "exit 0\n");
+    story_tell(command, "exit 0\n");
     assert_unknown(&story);
 }
 
@@ -429,13 +418,7 @@ TEST(child_without_watcher_is_stopped__gets_sigterm_then_sigkill)
 {
     AUTO_STORY struct story story;
 
-    story_begin(&story);
-    libspawn_plan_set_timeouts(story.plan, 0, 100);
-    story_model(&story, "--never-ready", "--ignore-term");
-    story_run(&story);
-    story_release(&story, LIBSPAWN_RELEASE_WATCHED);
-    libspawn_child_free(TAKE_PTR(story.child));
-    story.trace[0] = '\0';
+    begin_forgotten_stubborn(&story);
     kill_and_await(story_pin_watcher(&story));
     adopt(&story);
     libspawn_child_stop(story.child);
@@ -455,8 +438,7 @@ TEST(detached_child__is_adopted_and_its_end_recorded)
     watcher = story_pin_watcher(&story);
     story_release(&story, LIBSPAWN_RELEASE_DETACHED);
     story_assert_gone(&watcher);
-    libspawn_child_free(TAKE_PTR(story.child));
-    story.trace[0] = '\0';
+    story_forget(&story);
     adopt(&story);
     story_end_released(&story);
     story_await(&story, "exited");
@@ -474,7 +456,7 @@ TEST(record_is_removed_before_the_end__is_not_written_again)
     adopt(&story);
     assert_ok(libspawn__store_remove(story.store, NULL, STORY_RECORD, NULL),
               NULL);
-    tell(command, "exit 7\n");
+    story_tell(command, "exit 7\n");
     story_await(&story, "exited");
     ck_assert(!story_read_record(&story, &record));
 }
@@ -495,7 +477,7 @@ TEST(record_is_another_childs_before_the_end__is_neither_read_nor_written)
     record.child.start_time++;
     assert_ok(libspawn__record_write(story.store, STORY_RECORD, &record, NULL),
               NULL);
-    tell(command, "exit 7\n");
+    story_tell(command, "exit 7\n");
     story_await(&story, "exited");
     ck_assert_int_eq(story_report(&story)->exit_code, kernel_tells() ? 7 : 0);
     ck_assert(story_report(&story)->lived_ms < 1000000);
@@ -523,7 +505,7 @@ TEST(pid_belongs_to_another_process__that_one_is_not_touched)
     story_await(&story, "exited");
     ck_assert_int_eq(story_report(&story)->end, LIBSPAWN_END_UNKNOWN);
     ck_assert(libspawn__pidref_is_alive(&child));
-    tell(command, "exit 0\n");
+    story_tell(command, "exit 0\n");
     story_assert_gone(&child);
 }
 
@@ -543,7 +525,7 @@ TEST(somebody_else_has_the_watchers_name__hears_no_secret)
     adopt(&story);
     assert_ok(libspawn__stream_accept(listener, &peer, &err), &err);
     ck_assert_int_eq(read(peer, bytes, sizeof bytes), 0);
-    tell(command, "exit 5\n");
+    story_tell(command, "exit 5\n");
     assert_exited(&story, 5);
 }
 
@@ -554,7 +536,7 @@ TEST(who_does_not_know_the_secret__is_not_attached)
 
     change_record(&story, NULL, "00000000000000000000000000000000");
     adopt(&story);
-    tell(command, "echo bye; exit 5\n");
+    story_tell(command, "echo bye; exit 5\n");
     assert_exited(&story, 5);
     /* Which only the watcher can tell. */
     ck_assert_str_eq(story_report(&story)->tail, "");
@@ -598,7 +580,7 @@ TEST(another_user__is_not_attached)
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         ck_assert_int_eq(status, 0);
     }
-    tell(command, "exit 0\n");
+    story_tell(command, "exit 0\n");
     story_await_record(&story, LIBSPAWN__RECORD_EXITED);
     if (pid < 0) {
         TEST_SKIP("needs to be root");
@@ -617,7 +599,7 @@ TEST_TIMEOUT(watcher_that_hangs__child_is_adopted_beside_it, 30)
     watcher = story_pin_watcher(&story);
     assert_ok(libspawn__pidref_signal(&watcher, SIGSTOP, &err), &err);
     adopt(&story);
-    tell(command, "exit 5\n");
+    story_tell(command, "exit 5\n");
     assert_ok(libspawn_ctx_wait(story.ctx, 200, &err), &err);
     ck_assert_str_eq(story.trace, "");
     assert_ok(libspawn__pidref_signal(&watcher, SIGCONT, &err), &err);
@@ -647,7 +629,7 @@ TEST(watcher_with_silent_visitors__serves_the_next_when_they_leave)
         close(fds[i]);
     }
     adopt(&story);
-    tell(command, "echo bye; exit 5\n");
+    story_tell(command, "echo bye; exit 5\n");
     assert_exited(&story, 5);
     ck_assert_str_eq(story_report(&story)->tail, "bye\n");
 }

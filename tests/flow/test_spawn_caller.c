@@ -185,8 +185,7 @@ TEST(caller_that_reaps_everything_without_hook__still_learns_the_cause)
         story_start(&story);
         story_await(&story, "started failed");
         ck_assert_int_eq(story_report(&story)->signal, SIGKILL);
-        libspawn_child_free(TAKE_PTR(story.child));
-        story.trace[0] = '\0';
+        story_forget(&story);
     }
 }
 
@@ -440,8 +439,7 @@ TEST_TIMEOUT(fifty_starts_in_a_row__keep_the_number_of_descriptors, 60)
     for (i = 0; i < 50; i++) {
         story_start(&story);
         story_await(&story, "started failed");
-        libspawn_child_free(TAKE_PTR(story.child));
-        story.trace[0] = '\0';
+        story_forget(&story);
         ck_assert(harness_wait_until(has_no_child, &story, STORY_WAIT_MS));
         if (i == 0) {
             n_fds = harness_count_fds(0);

@@ -118,8 +118,7 @@ TEST(confined_watcher__rotates_ends_and_records)
     story_run(&story);
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
     assert_confined(watcher_pid(&story));
-    libspawn_child_free(TAKE_PTR(story.child));
-    story.trace[0] = '\0';
+    story_forget(&story);
     assert_ok(libspawn_child_adopt(story.ctx, story.address, STORY_RECORD,
                                    story_on_event, &story, &story.child, &err),
               &err);

@@ -425,8 +425,7 @@ TEST_TIMEOUT(watcher_is_killed_at_any_system_call__caller_cleans_up, 120)
         }
         ck_assert_int_eq(story_report(&story)->end, LIBSPAWN_END_UNKNOWN);
         story_assert_nothing_left(&story);
-        libspawn_child_free(TAKE_PTR(story.child));
-        story.trace[0] = '\0';
+        story_forget(&story);
     }
     ck_assert_uint_gt(n, 50);
     story_await(&story, "started ready");

@@ -26,8 +26,7 @@ start_once(struct story *story)
 static void
 forget_child(struct story *story)
 {
-    libspawn_child_free(TAKE_PTR(story->child));
-    story->trace[0] = '\0';
+    story_forget(story);
     ck_assert(harness_wait_children(STORY_WAIT_MS));
 }
 

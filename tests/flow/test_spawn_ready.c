@@ -34,15 +34,6 @@ idle(struct story *story)
     }
 }
 
-static void
-stop_and_end(struct story *story)
-{
-    libspawn_child_stop(story->child);
-    story_await(story, "started ready exited");
-    ck_assert_int_eq(story_report(story)->end, LIBSPAWN_END_STOPPED);
-    story_assert_nothing_left(story);
-}
-
 /* ---- One condition ----------------------------------------------------- */
 
 TEST(spawn_without_condition__is_ready_after_exec)
@@ -53,7 +44,7 @@ TEST(spawn_without_condition__is_ready_after_exec)
     story_model(&story, "--never-ready");
     story_run(&story);
     ck_assert_int_eq(story_record_state(&story), LIBSPAWN__RECORD_RUNNING);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST(spawn_ready_on_notify__waits_for_the_newline)
@@ -66,7 +57,7 @@ TEST(spawn_ready_on_notify__waits_for_the_newline)
     story_model(&story, "--notify-fd=7", "--ready-after=60");
     story_run(&story);
     ck_assert_int_ge(libspawn__clock_now_ms() - began, 60);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* s6 allows more than the newline, before and behind it. */
@@ -80,7 +71,7 @@ TEST(spawn_ready_on_notify__takes_a_line_in_pieces)
                   "printf rea >&7; printf 'dy\\nmore' >&7; exec 7>&-; "
                   "exec sleep 60");
     story_run(&story);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST(spawn_notify_closed_without_newline__is_not_ready)
@@ -115,7 +106,7 @@ TEST(spawn_ready_on_store__waits_for_the_value)
     ck_assert_str_eq(story.trace, "started");
     say_running(&story);
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST(spawn_ready_on_confirm__waits_for_the_caller)
@@ -132,7 +123,7 @@ TEST(spawn_ready_on_confirm__waits_for_the_caller)
     ck_assert_int_eq(story_record_state(&story), LIBSPAWN__RECORD_STARTING);
     libspawn_child_confirm(story.child);
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* A confirmation may be sent before the program runs, and twice. */
@@ -147,7 +138,7 @@ TEST(spawn_confirmed_early_and_twice__is_ready_once_after_exec)
     libspawn_child_confirm(story.child);
     libspawn_child_confirm(story.child);
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST(spawn_refused_by_the_caller__fails_with_its_sentence)
@@ -228,7 +219,7 @@ assert_ready_after(const enum condition *order, size_t n)
         fulfil(&story, order[i]);
     }
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
     unlink("go");
     libspawn__store_remove(story.store, NULL, STORY_READY_NODE, NULL);
 }
@@ -296,7 +287,7 @@ TEST(spawn_record__is_complete_before_the_program_runs)
     ck_assert_int_eq(record.state, LIBSPAWN__RECORD_STARTING);
     ck_assert_int_eq(record.child.pid, libspawn_child_pid(story.child));
     ck_assert_int_eq(record.caller.pid, getpid());
-    stop_and_end(&story);
+    story_stop_and_end(&story);
     assert_code(libspawn__store_read(story.store, NULL, "/libxl/1/pid",
                                      &(char *){ NULL }, NULL, NULL),
                 LIBSPAWN_ERR_NOT_FOUND);

@@ -2,39 +2,13 @@
  * From ready on: the child belongs to its watcher once it is released, and
  * its end is recorded, whoever is attached by then.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 
-#include "base/fd.h"
 #include "base/util.h"
 #include "tests/flow/spawn_story.h"
 #include "tests/lib/processes.h"
-
-enum { COMMAND_FD = 8 };
-
-/* A child that ends as the next line on its descriptor 8 says.  Returns our
- * end. */
-static int
-run_obedient(struct story *story)
-{
-    int fds[2];
-
-    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
-    libspawn_plan_add_fd(story->plan, fds[0], COMMAND_FD);
-    story_program(story, "/bin/sh", "-c", "read line <&8; eval \"$line\"");
-    story_run(story);
-    close(fds[0]);
-    return fds[1];
-}
-
-static void
-tell(int fd, const char *line)
-{
-    ck_assert_int_eq(libspawn__fd_write_full(fd, line, strlen(line)), 0);
-}
 
 static pid_t
 parent_of(pid_t pid)
@@ -70,8 +44,8 @@ TEST(release_after_death__tells_the_cause)
     AUTO_FD int command = -1;
 
     story_begin(&story);
-    command = run_obedient(&story);
-    tell(command, "exit 6\n");
+    command = story_run_obedient(&story);
+    story_tell(command, "exit 6\n");
     story_await(&story, "started ready exited");
     assert_code(libspawn_child_release(story.child, LIBSPAWN_RELEASE_WATCHED,
                                        &err),
@@ -90,9 +64,9 @@ TEST(release_of_a_child_that_just_died__tells_the_cause_or_records_the_end)
     int rc;
 
     story_begin(&story);
-    command = run_obedient(&story);
+    command = story_run_obedient(&story);
     ref = story_pin_child(&story);
-    tell(command, "exit 6\n");
+    story_tell(command, "exit 6\n");
     story_assert_gone(&ref);
     rc = libspawn_child_release(story.child, LIBSPAWN_RELEASE_WATCHED, &err);
     if (rc) {
@@ -149,11 +123,11 @@ TEST(released_child_exits__record_holds_the_status)
     AUTO_FD int command = -1;
 
     story_begin(&story);
-    command = run_obedient(&story);
+    command = story_run_obedient(&story);
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
     ck_assert_int_eq(story_record_state(&story), LIBSPAWN__RECORD_RUNNING);
     libspawn_child_free(TAKE_PTR(story.child));
-    tell(command, "exit 5\n");
+    story_tell(command, "exit 5\n");
     story_await_record(&story, LIBSPAWN__RECORD_EXITED);
     ck_assert(story_read_record(&story, &record));
     ck_assert(record.is_known);
@@ -172,10 +146,10 @@ TEST(released_child_is_killed__record_and_log_name_the_signal)
 
     story_begin(&story);
     libspawn_plan_set_log(story.plan, path, 0, 0);
-    command = run_obedient(&story);
+    command = story_run_obedient(&story);
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
     libspawn_child_free(TAKE_PTR(story.child));
-    tell(command, "kill -SEGV $$\n");
+    story_tell(command, "kill -SEGV $$\n");
     story_await_record(&story, LIBSPAWN__RECORD_EXITED);
     ck_assert(story_read_record(&story, &record));
     ck_assert_int_eq(WTERMSIG(record.wait_status), SIGSEGV);
@@ -189,9 +163,9 @@ TEST(released_child_exits_while_we_are_attached__is_an_event_too)
     AUTO_FD int command = -1;
 
     story_begin(&story);
-    command = run_obedient(&story);
+    command = story_run_obedient(&story);
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
-    tell(command, "exit 5\n");
+    story_tell(command, "exit 5\n");
     story_await(&story, "started ready exited");
     ck_assert_int_eq(story_report(&story)->end, LIBSPAWN_END_EXITED);
     ck_assert_int_eq(story_report(&story)->exit_code, 5);

@@ -44,15 +44,6 @@ exists(void *path)
     return !access(path, F_OK);
 }
 
-static void
-stop_and_end(struct story *story)
-{
-    libspawn_child_stop(story->child);
-    story_await(story, "started ready exited");
-    ck_assert_int_eq(story_report(story)->end, LIBSPAWN_END_STOPPED);
-    story_assert_nothing_left(story);
-}
-
 /* ---- Readiness --------------------------------------------------------- */
 
 TEST(spawn_ready_on_socket__waits_for_the_word)
@@ -73,7 +64,7 @@ TEST(spawn_ready_on_socket__waits_for_the_word)
     ck_assert_str_eq(story_report(&story)->stage, "not yet");
     harness_write_file("go", "");
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST(spawn_ready_on_socket_and_notify__needs_both)
@@ -91,7 +82,7 @@ TEST(spawn_ready_on_socket_and_notify__needs_both)
     ck_assert_str_eq(story.trace, "started");
     harness_write_file("go", "");
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* The kernel translates its pid. */
@@ -107,7 +98,7 @@ TEST(spawn_ready_on_socket_in_a_pid_namespace__is_believed)
                                                  LIBSPAWN_NAMESPACE_MOUNT |
                                                  LIBSPAWN_NAMESPACE_UTS);
     story_run(&story);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* What a process of the child says cannot be proven to be the child's, and
@@ -137,7 +128,7 @@ TEST(spawn_other_process_says_ready__is_not_believed_and_logged)
     story_await(&story, "started ready");
     log = harness_read_file("log");
     assert_contains(log, "is not the child");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST(spawn_letter_that_is_too_long__is_dropped_and_the_next_read)
@@ -155,7 +146,7 @@ TEST(spawn_letter_that_is_too_long__is_dropped_and_the_next_read)
     ck_assert_str_eq(story.trace, "started");
     harness_write_file("go", "");
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* Nobody reads it any more: that must not hold the child up. */
@@ -178,7 +169,7 @@ TEST(spawn_says_more_once_it_is_ready__gets_an_error_and_does_not_hang)
     ck_assert(harness_wait_until(exists, done, STORY_WAIT_MS));
     seen = harness_read_file("seen");
     ck_assert_int_eq(strtol(seen, NULL, 10), EPIPE);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* The caller hears nothing meanwhile; what it has to hear must find room. */
@@ -195,7 +186,7 @@ TEST(spawn_floods_a_busy_caller__is_ready_all_the_same)
     story_start(&story);
     ck_assert(harness_wait_until(exists, done, STORY_WAIT_MS));
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* ---- The deadline ------------------------------------------------------ */
@@ -237,7 +228,7 @@ TEST(spawn_asks_for_more_time__gets_it)
           "say('READY=1')");
     story_run(&story);
     ck_assert_int_ge(libspawn__clock_now_ms() - began, 600);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 /* By an earlier moment than it has, and when there is no deadline. */
@@ -251,7 +242,7 @@ TEST(spawn_asks_for_less_time__keeps_what_it_has)
           "say('READY=1')");
     story_run(&story);
     ck_assert_int_eq(story_report(&story)->deadline_ms, 5000);
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 static void
@@ -305,7 +296,7 @@ TEST(spawn_asks_a_busy_caller_for_more_time__gets_it)
     story_await(&story, "started");
     harness_write_file("go", "");
     story_await(&story, "started ready");
-    stop_and_end(&story);
+    story_stop_and_end(&story);
 }
 
 TEST_MAIN("spawn_socket")

@@ -14,10 +14,6 @@
 #include "base/util.h"
 #include "tests/flow/spawn_story.h"
 
-enum {
-    COMMAND_FD = 8
-};
-
 #define LOG "dm.log"
 #define NEW_WATCHER "new-watcher"
 
@@ -66,32 +62,21 @@ begin(struct story *story, bool is_other_version)
 {
     AUTO_FREE char *log = libspawn__str_format("%s/" LOG, harness_dir());
     struct libspawn_err err;
-    int fds[2];
+    int command;
 
     story_begin(story);
     make_new_watcher(is_other_version);
     libspawn_plan_set_log(story->plan, log, 0, 0);
-    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
-    libspawn_plan_add_fd(story->plan, fds[0], COMMAND_FD);
-    story_program(story, "/bin/sh", "-c",
-                  "while read line <&8; do eval \"$line\"; done");
-    story_run(story);
-    close(fds[0]);
+    command = story_run_script(
+        story, "while read line <&8; do eval \"$line\"; done");
     story_release(story, LIBSPAWN_RELEASE_WATCHED);
-    libspawn_child_free(TAKE_PTR(story->child));
+    story_forget(story);
     libspawn_ctx_free(story->ctx);
     story->ctx = new_context();
-    story->trace[0] = '\0';
     assert_ok(libspawn_child_adopt(story->ctx, story->address, STORY_RECORD,
                                    story_on_event, story, &story->child, &err),
               &err);
-    return fds[1];
-}
-
-static void
-tell(int fd, const char *line)
-{
-    ck_assert_int_eq(libspawn__fd_write_full(fd, line, strlen(line)), 0);
+    return command;
 }
 
 static bool
@@ -143,7 +128,7 @@ TEST(watcher_is_upgraded__is_the_same_process_with_another_program)
     AUTO_FREE char *log = NULL;
     char before[] = "before\n";
 
-    tell(command, "echo before\n");
+    story_tell(command, "echo before\n");
     await_line(before);
     watcher = story_pin_watcher(&story);
     n_fds = harness_count_fds(watcher.id.pid);
@@ -153,7 +138,7 @@ TEST(watcher_is_upgraded__is_the_same_process_with_another_program)
     /* Nothing of the old program stays open. */
     ck_assert_uint_le(harness_count_fds(watcher.id.pid), n_fds);
     libspawn__pidref_dispose(&watcher);
-    tell(command, "echo after; exit 5\n");
+    story_tell(command, "echo after; exit 5\n");
     assert_exited(&story, 5);
     ck_assert_str_eq(story_report(&story)->tail, "before\nafter\n");
     ck_assert(story_report(&story)->has_usage);
@@ -174,7 +159,7 @@ TEST(watcher_is_upgraded_twice__others_stay_attached_and_can_come)
                                    story_on_event, &story, &story.child, &err),
               &err);
     assert_ok(libspawn_child_upgrade_watcher(story.child, &err), &err);
-    tell(command, "exit 6\n");
+    story_tell(command, "exit 6\n");
     story_await(&story, "exited exited");
     ck_assert_int_eq(libspawn_child_report(first)->exit_code, 6);
     ck_assert_int_eq(story_report(&story)->exit_code, 6);
@@ -206,7 +191,7 @@ TEST(new_program_does_not_know_the_state__gives_back)
                 LIBSPAWN_ERR_UNSUPPORTED);
     ck_assert(runs(watcher.id.pid, strrchr(story.watcher, '/')));
     libspawn__pidref_dispose(&watcher);
-    tell(command, "exit 5\n");
+    story_tell(command, "exit 5\n");
     assert_exited(&story, 5);
 }
 
@@ -222,7 +207,7 @@ TEST(new_program_cannot_be_executed__all_is_as_before)
     fd = -1;
     ck_assert_int_ne(libspawn_child_upgrade_watcher(story.child, &err), 0);
     assert_contains(err.text, "executing the new watcher");
-    tell(command, "exit 5\n");
+    story_tell(command, "exit 5\n");
     assert_exited(&story, 5);
 }
 
@@ -238,7 +223,7 @@ TEST_TIMEOUT(child_ends_while_its_watcher_is_upgraded__is_told, 60)
         struct story story;
         AUTO_FD int command = begin(&story, false);
 
-        tell(command, "exit 7\n");
+        story_tell(command, "exit 7\n");
         libspawn_child_upgrade_watcher(story.child, NULL);
         assert_exited(&story, 7);
         story_end(&story);

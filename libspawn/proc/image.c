@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/fd.h"
 
 enum {
     COPY_CHUNK = 64 * 1024 * 1024

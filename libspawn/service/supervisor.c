@@ -451,19 +451,40 @@ libspawn__supervisor_leave(struct libspawn__supervisor *s)
 
 /* ---- Life -------------------------------------------------------------- */
 
-/* Whose name it is can be said better once the guest is there. */
+/* A moment for whoever has the pid file while there is no guest of the name,
+ * and none is being made: it leaves, or finds out that the guest which it
+ * wants to adopt is gone, or reserves the name next. */
+enum {
+    OWNER_TRIES = 100,
+    OWNER_MS = 20
+};
+
 static int
-fail_taken(struct libspawn__supervisor *s, pid_t owner,
-           struct libspawn_err *err)
+take_pidfile(struct libspawn__supervisor *s, const char *path,
+             struct libspawn_err *err)
 {
     const char *name = s->config->name;
-    int rc = libspawn__name_check_free(s->host, name, err);
+    pid_t owner = 0;
+    int tries;
 
-    return rc == LIBSPAWN_ERR_EXISTS
-               ? rc
-               : libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
-                                "guest '%s' is being created by process %d",
-                                name, (int)owner);
+    for (tries = 0; tries < OWNER_TRIES; tries++) {
+        AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+        int rc = libspawn__pidfile_take(&s->pidfile, path, &owner, err);
+
+        if (rc != LIBSPAWN_ERR_BUSY) {
+            return rc;
+        }
+        rc = libspawn__name_check_free(s->host, name, err);
+        if (rc) {
+            return rc;
+        }
+        if (!libspawn__pidref_from_pid(owner, &ref, NULL)) {
+            libspawn__pidref_wait(&ref, OWNER_MS, NULL);
+        }
+    }
+    return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
+                          "guest '%s' is being created by process %d", name,
+                          (int)owner);
 }
 
 static int
@@ -474,7 +495,6 @@ take_identity(struct libspawn__supervisor *s,
     AUTO_FREE char *dir = libspawn__supervised_dir(s->host);
     AUTO_FREE char *path =
         libspawn__supervised_pid_path(s->host, s->config->name);
-    pid_t owner = 0;
     int rc;
 
     if (!dir || !path) {
@@ -485,10 +505,7 @@ take_identity(struct libspawn__supervisor *s,
                                         err);
     }
     rc = libspawn__dir_make(dir, 0700, err);
-    if (!rc) {
-        rc = libspawn__pidfile_take(&s->pidfile, path, &owner, err);
-    }
-    return rc == LIBSPAWN_ERR_BUSY ? fail_taken(s, owner, err) : rc;
+    return rc ? rc : take_pidfile(s, path, err);
 }
 
 int

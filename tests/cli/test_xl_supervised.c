@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "proc/pidfile.h"
 #include "tests/cli/supervised_story.h"
 
 static void
@@ -331,6 +334,32 @@ TEST_TIMEOUT(eight_creations_of_one_guest_at_once__one_wins, XL_TEST_S)
         }
     }
     ck_assert_int_eq(n_won, 1);
+    destroy();
+}
+
+/* One that leaves, or finds that the guest which it was to adopt is gone, has
+ * the pid file for a moment although there is no guest of the name. */
+TEST_TIMEOUT(pid_file_of_one_without_a_guest__is_waited_for, XL_TEST_S)
+{
+    struct libspawn__pidfile pidfile = LIBSPAWN__PIDFILE_INIT;
+    AUTO_FREE char *dir = NULL;
+    AUTO_FREE char *path = NULL;
+    AUTO_FD int refused = -1;
+    struct xl_process create;
+    struct libspawn_err err;
+
+    begin_with_model("'--stderr=x'");
+    dir = libspawn__str_format("%s/supervisors", getenv("XL_STATE_DIR"));
+    path = libspawn__str_format("%s/%s.pid", dir, XL_GUEST);
+    assert_ok(libspawn__dir_make(dir, 0700, &err), &err);
+    assert_ok(libspawn__pidfile_take(&pidfile, path, NULL, &err), &err);
+    refused = inotify_init1(IN_CLOEXEC);
+    ck_assert_int_ge(inotify_add_watch(refused, dir, IN_DELETE), 0);
+    create = xl_start("create", XL_CONFIG);
+    ck_assert(harness_wait_readable(refused, XL_WAIT_MS)); /* its own */
+    libspawn__pidfile_remove(&pidfile);
+    ck_assert_msg(!xl_wait(&create), "%s", create.text);
+    assert_complete();
     destroy();
 }
 

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/pidref.h"
 #include "base/str.h"
 #include "include/libspawn-guest.h"
 #include "store/store.h"
@@ -60,8 +61,8 @@ struct soak_guest {
     enum soak_flavour flavour;
     bool is_monitored; /* xl create --monitor */
     enum soak_condition condition;
-    pid_t model;
-    pid_t watcher; /* 0: it has none any more */
+    struct libspawn__identity model;   /* pid 0: none, of these three; */
+    struct libspawn__identity watcher; /* numbers alone are used again */
     struct soak_story story;
     unsigned int marks[SOAK_N_KINDS]; /* its counts before what is done now */
     unsigned int n_killed; /* device models of it, which must be told */
@@ -69,7 +70,7 @@ struct soak_guest {
 
     /* Of what is done now. */
     const char *action;
-    pid_t victim;
+    struct libspawn__identity victim;
     bool is_fatal;
     struct xl_process runs[2];
     int statuses[2];
@@ -152,10 +153,19 @@ void soak_assert_gone(struct soak *soak, struct soak_guest *guest);
 /* Finds out whether it is there. */
 void soak_settle(struct soak *soak, struct soak_guest *guest);
 
+/* Who it is, which must be there. */
+struct libspawn__identity
+soak_supervisor(const struct soak_guest *guest);
+
 /* If there is one. */
 void soak_kill_supervisor(const struct soak_guest *guest);
 
-void soak_await_end(struct soak *soak, struct soak_guest *guest, pid_t pid);
+/* Unless it has ended. */
+void soak_signal(const struct libspawn__identity *id, int signal);
+void soak_await_end(struct soak *soak, struct soak_guest *guest,
+                    const struct libspawn__identity *id);
+bool soak_is_same(const struct libspawn__identity *a,
+                  const struct libspawn__identity *b);
 
 /* ---- What is done (soak_action.c) -------------------------------------- */
 

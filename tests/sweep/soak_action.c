@@ -94,7 +94,7 @@ end_killed_create(struct soak *soak, struct soak_guest *guest)
 static void
 kill_model(struct soak_guest *guest)
 {
-    kill(guest->model, SIGKILL);
+    soak_signal(&guest->model, SIGKILL);
     guest->n_killed += soak_is_supervised(guest);
 }
 
@@ -109,7 +109,7 @@ end_kept(struct soak *soak, struct soak_guest *guest)
 static void
 end_restarted(struct soak *soak, struct soak_guest *guest)
 {
-    pid_t old = guest->model;
+    struct libspawn__identity old = guest->model;
 
     soak_await_either(soak, guest, LIBSPAWN_GUEST_EVENT_RELEASED,
                       LIBSPAWN_GUEST_EVENT_PRESERVED);
@@ -121,7 +121,7 @@ end_restarted(struct soak *soak, struct soak_guest *guest)
         return;
     }
     soak_learn(soak, guest);
-    soak_assert(soak, guest, guest->model != old);
+    soak_assert(soak, guest, !soak_is_same(&guest->model, &old));
 }
 
 static void
@@ -134,7 +134,7 @@ begin_model(struct soak *soak, struct soak_guest *guest)
 static void
 end_model(struct soak *soak, struct soak_guest *guest)
 {
-    soak_await_end(soak, guest, guest->model);
+    soak_await_end(soak, guest, &guest->model);
     if (!soak_is_supervised(guest)) {
         guest->condition = SOAK_DEAD;
         return;
@@ -153,7 +153,7 @@ end_model(struct soak *soak, struct soak_guest *guest)
 static bool
 can_power_off(const struct soak_guest *guest)
 {
-    return !guest->is_real && guest->watcher;
+    return !guest->is_real && guest->watcher.pid;
 }
 
 static void
@@ -169,9 +169,9 @@ end_power_off(struct soak *soak, struct soak_guest *guest)
 {
     soak_finish(guest, 0);
     soak_assert(soak, guest, !guest->statuses[0]);
-    soak_await_end(soak, guest, guest->model);
+    soak_await_end(soak, guest, &guest->model);
     if (!soak_is_supervised(guest)) {
-        soak_await_end(soak, guest, guest->watcher);
+        soak_await_end(soak, guest, &guest->watcher);
         soak_look(guest); /* unless somebody else is at it */
     }
     soak_await(soak, guest, LIBSPAWN_GUEST_EVENT_DESTROYED);
@@ -203,7 +203,7 @@ restore(struct soak *soak, struct soak_guest *guest)
 static void
 await_restored(struct soak *soak, struct soak_guest *guest)
 {
-    soak_await_end(soak, guest, guest->victim);
+    soak_await_end(soak, guest, &guest->victim);
     restore(soak, guest);
     soak_await(soak, guest, LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED);
     soak_assert(soak, guest,
@@ -222,14 +222,14 @@ static void
 begin_supervisor(struct soak *soak, struct soak_guest *guest)
 {
     (void)soak;
-    guest->victim = supervised_pid(guest->name);
-    kill(guest->victim, SIGKILL);
+    guest->victim = soak_supervisor(guest);
+    soak_signal(&guest->victim, SIGKILL);
 }
 
 static void
 end_supervisor(struct soak *soak, struct soak_guest *guest)
 {
-    pid_t model = guest->model;
+    struct libspawn__identity model = guest->model;
 
     await_restored(soak, guest);
     if (guest->condition == SOAK_KEPT) {
@@ -238,7 +238,7 @@ end_supervisor(struct soak *soak, struct soak_guest *guest)
         soak_await_either(soak, guest, LIBSPAWN_GUEST_EVENT_ADMITTED,
                           LIBSPAWN_GUEST_EVENT_RELEASED);
         soak_learn(soak, guest);
-        soak_assert(soak, guest, guest->model == model);
+        soak_assert(soak, guest, soak_is_same(&guest->model, &model));
     }
     assert_one(soak, guest);
 }
@@ -248,11 +248,11 @@ begin_both(struct soak *soak, struct soak_guest *guest)
 {
     bool is_model_first = soak_random(soak, 2);
 
-    guest->victim = supervised_pid(guest->name);
+    guest->victim = soak_supervisor(guest);
     if (is_model_first) {
         kill_model(guest);
     }
-    kill(guest->victim, SIGKILL);
+    soak_signal(&guest->victim, SIGKILL);
     if (!is_model_first) {
         kill_model(guest);
     }
@@ -262,7 +262,7 @@ begin_both(struct soak *soak, struct soak_guest *guest)
 static void
 end_both(struct soak *soak, struct soak_guest *guest)
 {
-    soak_await_end(soak, guest, guest->victim);
+    soak_await_end(soak, guest, &guest->victim);
     restore(soak, guest);
     end_model(soak, guest);
 }
@@ -272,24 +272,24 @@ end_both(struct soak *soak, struct soak_guest *guest)
 static bool
 has_watcher(const struct soak_guest *guest)
 {
-    return guest->watcher;
+    return guest->watcher.pid;
 }
 
 static void
 begin_watcher(struct soak *soak, struct soak_guest *guest)
 {
     (void)soak;
-    kill(guest->watcher, SIGKILL);
+    soak_signal(&guest->watcher, SIGKILL);
 }
 
 static void
 end_watcher(struct soak *soak, struct soak_guest *guest)
 {
-    pid_t model = guest->model;
+    struct libspawn__identity model = guest->model;
 
-    soak_await_end(soak, guest, guest->watcher);
+    soak_await_end(soak, guest, &guest->watcher);
     soak_learn(soak, guest);
-    soak_assert(soak, guest, guest->model == model);
+    soak_assert(soak, guest, soak_is_same(&guest->model, &model));
 }
 
 /* Whatever the order in which these are noticed. */
@@ -307,26 +307,26 @@ static void
 begin_stop(struct soak *soak, struct soak_guest *guest)
 {
     (void)soak;
-    kill(guest->model, SIGSTOP);
+    soak_signal(&guest->model, SIGSTOP);
 }
 
 static void
 end_stop(struct soak *soak, struct soak_guest *guest)
 {
-    pid_t model = guest->model;
+    struct libspawn__identity model = guest->model;
 
     soak_assert(soak, guest,
                 !soak_is_supervised(guest) ||
                     supervised_is_state(guest->name, "admitted"));
-    kill(guest->model, SIGCONT);
+    soak_signal(&guest->model, SIGCONT);
     soak_learn(soak, guest);
-    soak_assert(soak, guest, guest->model == model);
+    soak_assert(soak, guest, soak_is_same(&guest->model, &model));
 }
 
 static void
 begin_hold(struct soak *soak, struct soak_guest *guest)
 {
-    kill(guest->model, SIGSTOP);
+    soak_signal(&guest->model, SIGSTOP);
     begin_supervisor(soak, guest);
 }
 
@@ -334,23 +334,23 @@ begin_hold(struct soak *soak, struct soak_guest *guest)
 static void
 end_hold(struct soak *soak, struct soak_guest *guest)
 {
-    pid_t model = guest->model;
+    struct libspawn__identity model = guest->model;
 
     await_restored(soak, guest);
     soak_await(soak, guest, LIBSPAWN_GUEST_EVENT_HOLDING);
     switch (soak_random(soak, 3)) {
     case 0:
-        kill(guest->model, SIGCONT);
+        soak_signal(&guest->model, SIGCONT);
         soak_await(soak, guest, LIBSPAWN_GUEST_EVENT_RELEASED);
         soak_learn(soak, guest);
-        soak_assert(soak, guest, guest->model == model);
+        soak_assert(soak, guest, soak_is_same(&guest->model, &model));
         break;
     case 1:
         kill_model(guest);
         end_model(soak, guest);
         break;
     default:
-        kill(guest->model, SIGCONT);
+        soak_signal(&guest->model, SIGCONT);
         soak_destruction.begin(soak, guest);
         soak_destruction.end(soak, guest);
         break;
@@ -367,17 +367,17 @@ static void
 begin_hang_up(struct soak *soak, struct soak_guest *guest)
 {
     (void)soak;
-    kill(guest->model, SIGUSR1);
+    soak_signal(&guest->model, SIGUSR1);
 }
 
 static void
 end_hang_up(struct soak *soak, struct soak_guest *guest)
 {
-    pid_t model = guest->model;
+    struct libspawn__identity model = guest->model;
 
     soak_await(soak, guest, LIBSPAWN_GUEST_EVENT_RELEASED);
     soak_learn(soak, guest);
-    soak_assert(soak, guest, guest->model == model);
+    soak_assert(soak, guest, soak_is_same(&guest->model, &model));
 }
 
 /* ---- Destruction ------------------------------------------------------- */
@@ -427,16 +427,16 @@ end_two_destroys(struct soak *soak, struct soak_guest *guest)
 static void
 begin_destroy_and_supervisor(struct soak *soak, struct soak_guest *guest)
 {
-    guest->victim = supervised_pid(guest->name);
+    guest->victim = soak_supervisor(guest);
     begin_destroy(soak, guest);
-    kill(guest->victim, SIGKILL);
+    soak_signal(&guest->victim, SIGKILL);
 }
 
 static void
 begin_destroy_and_model(struct soak *soak, struct soak_guest *guest)
 {
     begin_destroy(soak, guest);
-    kill(guest->model, SIGKILL);
+    soak_signal(&guest->model, SIGKILL);
     guest->n_slack += soak_is_supervised(guest);
 }
 
@@ -465,7 +465,7 @@ is_supervised(const struct soak_guest *guest)
 static bool
 is_watched(const struct soak_guest *guest)
 {
-    return soak_is_supervised(guest) && guest->watcher;
+    return soak_is_supervised(guest) && guest->watcher.pid;
 }
 
 const struct soak_action soak_actions[] = {

@@ -12,6 +12,7 @@
 #include "proc/pidfile.h"
 #include "proc/record.h"
 #include "store/paths.h"
+#include "tests/lib/processes.h"
 #include "tests/sweep/soak.h"
 
 enum {
@@ -142,9 +143,35 @@ soak_finish(struct soak_guest *guest, int i)
 
 /* ---- What is ----------------------------------------------------------- */
 
+static bool
+is_alive(const struct libspawn__identity *id)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+
+    return id->pid && !libspawn__pidref_open(id, &ref, NULL) &&
+           libspawn__pidref_is_alive(&ref);
+}
+
+bool
+soak_is_same(const struct libspawn__identity *a,
+             const struct libspawn__identity *b)
+{
+    return a->pid == b->pid && a->start_time == b->start_time;
+}
+
+void
+soak_signal(const struct libspawn__identity *id, int signal)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+
+    if (!libspawn__pidref_open(id, &ref, NULL)) {
+        libspawn__pidref_signal(&ref, signal, NULL);
+    }
+}
+
 struct ending {
     struct soak *soak;
-    pid_t pid;
+    const struct libspawn__identity *id;
 };
 
 static bool
@@ -153,17 +180,30 @@ has_ended(void *user)
     const struct ending *ending = user;
 
     soak_listen(ending->soak, 0);
-    return kill(ending->pid, 0) < 0 && errno == ESRCH;
+    return !is_alive(ending->id);
 }
 
 void
-soak_await_end(struct soak *soak, struct soak_guest *guest, pid_t pid)
+soak_await_end(struct soak *soak, struct soak_guest *guest,
+               const struct libspawn__identity *id)
 {
-    struct ending ending = { soak, pid };
+    struct ending ending = { soak, id };
 
     if (!harness_wait_until(has_ended, &ending, WAIT_MS)) {
-        soak_fail(soak, guest, "process %d has not ended", (int)pid);
+        soak_fail(soak, guest, "process %d has not ended", (int)id->pid);
     }
+}
+
+struct libspawn__identity
+soak_supervisor(const struct soak_guest *guest)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    struct libspawn_err err;
+
+    assert_ok(libspawn__pidref_from_pid(supervised_pid(guest->name), &ref,
+                                        &err),
+              &err);
+    return ref.id;
 }
 
 void
@@ -190,10 +230,10 @@ read_record(struct soak *soak, struct soak_guest *guest)
     if (libspawn__record_read(soak->store, path, &record, &err)) {
         soak_fail(soak, guest, "its record: %s", err.text);
     }
-    guest->model = record.child.pid;
-    guest->watcher = record.watcher.pid;
-    if (guest->watcher && kill(guest->watcher, 0) < 0) {
-        guest->watcher = 0;
+    guest->model = record.child;
+    guest->watcher = record.watcher;
+    if (!is_alive(&guest->watcher)) {
+        guest->watcher.pid = 0;
     }
 }
 
@@ -207,10 +247,10 @@ soak_learn(struct soak *soak, struct soak_guest *guest)
                         SUPERVISOR_FDS_MAX);
     }
     read_record(soak, guest);
-    soak_assert(soak, guest, !kill(guest->model, 0));
+    soak_assert(soak, guest, is_alive(&guest->model));
     soak_assert(soak, guest,
                 !soak_is_supervised(guest) ||
-                    supervised_model_pid(guest->name) == guest->model);
+                    supervised_model_pid(guest->name) == guest->model.pid);
     guest->condition = SOAK_RUNNING;
 }
 
@@ -230,15 +270,26 @@ soak_assert_gone(struct soak *soak, struct soak_guest *guest)
                              (unsigned int)guest->story.domid);
 
     soak_assert(soak, guest, !guest->story.is_there);
-    if (guest->model) {
-        soak_await_end(soak, guest, guest->model);
-    }
+    soak_await_end(soak, guest, &guest->model);
     soak_assert(soak, guest,
                 harness_wait_until(is_unsupervised, guest, WAIT_MS));
     soak_assert(soak, guest, access(dir, F_OK) < 0);
-    guest->model = 0;
-    guest->watcher = 0;
+    guest->model.pid = 0;
+    guest->watcher.pid = 0;
     guest->condition = SOAK_ABSENT;
+}
+
+/* The parent of a supervisor whose start was disturbed has gone with it, or
+ * has not: who was quicker. */
+static bool
+has_monitor(const struct soak_guest *guest)
+{
+    struct process supervisor;
+    struct process parent;
+
+    return process_read(supervised_pid(guest->name), &supervisor) &&
+           process_read(supervisor.parent, &parent) &&
+           !strcmp(parent.name, supervisor.name);
 }
 
 /* One that is admitted, and says so after that was told, will not leave any
@@ -287,5 +338,6 @@ soak_settle(struct soak *soak, struct soak_guest *guest)
     }
     if (guest->condition == SOAK_RUNNING) {
         soak_learn(soak, guest);
+        guest->is_monitored = guest->is_monitored && has_monitor(guest);
     }
 }

@@ -109,9 +109,11 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/paths.c \
   libspawn/guest/qemu/qemu.c \
   libspawn/guest/qemu/status.c \
+  libspawn/guest/removal.c \
   libspawn/guest/supervised.c \
   libspawn/guest/supervised_start.c \
   libspawn/guest/supervision.c \
+  libspawn/guest/sweep.c \
   libspawn/guest/vdev.c \
   libspawn/guest/wait.c \
   libspawn/guest/xen_detect.c \

@@ -230,7 +230,8 @@ EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_lock += tests/flow/lock_story.c
-EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c
+EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c \
+  tests/cli/supervised_story.c
 
 # What needs a real Xen host; skipped elsewhere (make check-xen).
 XEN_TESTS := \

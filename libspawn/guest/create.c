@@ -47,7 +47,8 @@ check_uuid_free(struct libspawn_create *create, struct libspawn_err *err)
     }
     if (!libspawn__store_read(create->host->store, NULL, path, &value, NULL,
                               NULL) ||
-        !libspawn__intent_read(create->host, create->uuid, &intent, NULL)) {
+        !libspawn__intent_read(create->host, LIBSPAWN__INTENT_CREATE,
+                               create->uuid, &intent, NULL)) {
         return libspawn__fail(err, LIBSPAWN_ERR_EXISTS,
                               "a guest with uuid %s exists already",
                               create->uuid);
@@ -94,7 +95,8 @@ reserve_name(struct libspawn_create *create, struct libspawn_err *err)
 static int
 unreserve_name(struct libspawn_create *create)
 {
-    libspawn__intent_remove(create->host, create->uuid);
+    libspawn__intent_remove(create->host, LIBSPAWN__INTENT_CREATE,
+                            create->uuid);
     return 0;
 }
 
@@ -157,7 +159,8 @@ hand_over(struct libspawn_create *create, struct libspawn_err *err)
     if (!create->options.paused) {
         note(create, LIBSPAWN_GUEST_EVENT_RUNNING, NULL, NULL);
     }
-    libspawn__intent_remove(create->host, create->uuid);
+    libspawn__intent_remove(create->host, LIBSPAWN__INTENT_CREATE,
+                            create->uuid);
     return 0;
 }
 

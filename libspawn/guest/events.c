@@ -356,6 +356,4 @@ libspawn__event_note_found_off(struct libspawn_host *host,
 {
     libspawn__event_note(host, subject, LIBSPAWN_GUEST_EVENT_SHUTDOWN,
                          "poweroff", "was found powered off");
-    libspawn__event_note(host, subject, LIBSPAWN_GUEST_EVENT_DESTROYED, NULL,
-                         NULL);
 }

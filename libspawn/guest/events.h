@@ -61,8 +61,7 @@ void libspawn__event_note(struct libspawn_host *host,
                           enum libspawn_guest_event_kind kind,
                           const char *reason, const char *text);
 
-/* A guest that nobody supervised was found powered off and was removed: both
- * are told. */
+/* A guest that nobody supervised was found powered off: why it is removed. */
 void
 libspawn__event_note_found_off(struct libspawn_host *host,
                                const struct libspawn__event_subject *subject);

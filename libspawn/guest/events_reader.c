@@ -473,3 +473,31 @@ libspawn__events_reader_next(struct libspawn__events_reader *reader,
     } while (find_files(reader) || drop_news(reader));
     return false;
 }
+
+static bool
+is_about(const struct libspawn_guest_event *event,
+         const struct libspawn__event *other)
+{
+    return event->domid == other->domid && event->uuid &&
+           !strcmp(event->uuid, other->uuid);
+}
+
+bool
+libspawn__events_have(const char *state_dir,
+                      const struct libspawn__event *event)
+{
+    AUTO_EVENTS_READER struct libspawn__events_reader reader = { .fd = -1 };
+    struct libspawn_guest_event other;
+    bool is_told = false;
+
+    if (libspawn__events_reader_open(&reader, state_dir, true, NULL)) {
+        return false;
+    }
+    while (libspawn__events_reader_next(&reader, &other)) {
+        if (is_about(&other, event)) {
+            is_told = other.kind == event->kind ||
+                      (is_told && other.kind != LIBSPAWN_GUEST_EVENT_CREATED);
+        }
+    }
+    return is_told;
+}

@@ -55,4 +55,10 @@ void libspawn__events_reader_dispose(struct libspawn__events_reader *reader);
 bool libspawn__events_reader_next(struct libspawn__events_reader *reader,
                                   struct libspawn_guest_event *event_r);
 
+/* Whether this was told of this guest (uuid and domid) since it was created,
+ * as far back as lines are kept. */
+struct libspawn__event;
+bool libspawn__events_have(const char *state_dir,
+                           const struct libspawn__event *event);
+
 #endif

@@ -7,10 +7,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "guest/events.h"
-#include "guest/intent.h"
 #include "guest/plugin.h"
-#include "guest/supervised.h"
 #include "guest/xen_detect.h"
 
 /* ---- State directory --------------------------------------------------- */
@@ -368,104 +365,4 @@ libspawn__host_unlock(struct libspawn_host *host, struct libspawn__lock *lock)
     if (libspawn__lock_release(lock, &err) && host->warning) {
         host->warning(host->warning_user, err.text);
     }
-}
-
-/* ---- Cleaning up after the dead ---------------------------------------- */
-
-/* Whether the owner has ended; a process that cannot be looked at (no
- * descriptor free, say) counts as alive. */
-static bool
-is_owner_gone(const struct libspawn__identity *owner)
-{
-    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
-
-    return libspawn__pidref_open(owner, &ref, NULL) == LIBSPAWN_ERR_GONE;
-}
-
-static void
-note_abandoned(struct libspawn_host *host,
-               const struct libspawn__intent *intent)
-{
-    const struct libspawn__event event = {
-        .guest = intent->name,
-        .domid = intent->domid,
-        .uuid = intent->uuid,
-        .kind = LIBSPAWN_GUEST_EVENT_CREATE_FAILED,
-        .reason = libspawn_code_name(LIBSPAWN_ERR_GONE),
-        .text = "its creator died",
-    };
-
-    libspawn__event_append(host, &event, NULL);
-}
-
-/* Somebody who has the lock of that number has to do with what is left of it:
- * the next command removes it. */
-static int
-remove_abandoned(struct libspawn_host *host,
-                 const struct libspawn__intent *intent,
-                 struct libspawn_err *err)
-{
-    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
-    int rc = intent->domid
-                 ? libspawn__host_try_guest(host, intent->domid, &lock, err)
-                 : 0;
-
-    if (rc == LIBSPAWN_ERR_BUSY) {
-        return 0;
-    }
-    if (!rc) {
-        rc = host->hypervisor->abandon(host, intent, err);
-    }
-    if (!rc) {
-        libspawn__intent_remove(host, intent->uuid);
-        libspawn__supervised_tidy(host, intent->name);
-        note_abandoned(host, intent);
-    }
-    libspawn__host_unlock(host, &lock);
-    return rc;
-}
-
-static int
-sweep_intent(struct libspawn_host *host, const char *uuid,
-             struct libspawn_err *err)
-{
-    AUTO_INTENT struct libspawn__intent intent = { 0 };
-    AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
-    int rc;
-
-    /* Looked at once more under the lock: two commands may sweep at once. */
-    rc = libspawn__host_lock(host, &lock, err);
-    if (!rc) {
-        rc = libspawn__intent_read(host, uuid, &intent, err);
-    }
-    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
-        rc = 0;
-    } else if (!rc && is_owner_gone(&intent.owner)) {
-        rc = remove_abandoned(host, &intent, err);
-    }
-    libspawn__host_unlock(host, &lock);
-    return rc;
-}
-
-int
-libspawn__host_sweep(struct libspawn_host *host, struct libspawn_err *err)
-{
-    AUTO_STRV struct libspawn__strv uuids = { 0 };
-    int rc = libspawn__intent_list(host, &uuids, err);
-    size_t i;
-
-    for (i = 0; !rc && i < uuids.n_items; i++) {
-        AUTO_INTENT struct libspawn__intent intent = { 0 };
-
-        rc = libspawn__intent_read(host, uuids.items[i], &intent, err);
-        if (rc == LIBSPAWN_ERR_NOT_FOUND) {
-            rc = 0;
-        } else if (!rc && is_owner_gone(&intent.owner)) {
-            rc = sweep_intent(host, uuids.items[i], err);
-        }
-    }
-    if (!rc && host->hypervisor->sweep) {
-        rc = host->hypervisor->sweep(host, err);
-    }
-    return rc;
 }

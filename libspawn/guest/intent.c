@@ -5,6 +5,17 @@
 
 #include "store/paths.h"
 
+static const char *const dirs[] = {
+    [LIBSPAWN__INTENT_CREATE] = LIBSPAWN__PATH_CREATIONS,
+    [LIBSPAWN__INTENT_REMOVE] = LIBSPAWN__PATH_REMOVALS,
+};
+
+static char *
+path_of(enum libspawn__intent_kind kind, const char *uuid)
+{
+    return libspawn__str_format("%s/%s", dirs[kind], uuid);
+}
+
 void
 libspawn__intent_dispose(struct libspawn__intent *intent)
 {
@@ -17,7 +28,7 @@ libspawn__intent_write(struct libspawn_host *host,
                        const struct libspawn__intent *intent,
                        struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__path_create(intent->uuid);
+    AUTO_FREE char *path = path_of(intent->kind, intent->uuid);
 
     if (!path) {
         return libspawn__fail_nomem(err);
@@ -77,13 +88,14 @@ parse(char *text, struct libspawn__intent *intent)
 }
 
 int
-libspawn__intent_read(struct libspawn_host *host, const char *uuid,
+libspawn__intent_read(struct libspawn_host *host,
+                      enum libspawn__intent_kind kind, const char *uuid,
                       struct libspawn__intent *intent_r,
                       struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__path_create(uuid);
+    AUTO_FREE char *path = path_of(kind, uuid);
     AUTO_FREE char *text = NULL;
-    struct libspawn__intent intent = { 0 };
+    struct libspawn__intent intent = { .kind = kind };
     const char *complaint;
     int rc;
 
@@ -113,21 +125,32 @@ libspawn__intent_read(struct libspawn_host *host, const char *uuid,
 }
 
 void
-libspawn__intent_remove(struct libspawn_host *host, const char *uuid)
+libspawn__intent_remove(struct libspawn_host *host,
+                        enum libspawn__intent_kind kind, const char *uuid)
 {
-    AUTO_FREE char *path = libspawn__path_create(uuid);
+    AUTO_FREE char *path = path_of(kind, uuid);
 
     if (path) {
         libspawn__store_discard(host->store, NULL, path, NULL);
     }
 }
 
-int
-libspawn__intent_list(struct libspawn_host *host, struct libspawn__strv *uuids,
-                      struct libspawn_err *err)
+bool
+libspawn__intent_is_orphan(const struct libspawn__intent *intent)
 {
-    int rc = libspawn__store_list(host->store, NULL, LIBSPAWN__PATH_CREATIONS,
-                                  uuids, err);
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+
+    return libspawn__pidref_open(&intent->owner, &ref, NULL) ==
+           LIBSPAWN_ERR_GONE;
+}
+
+int
+libspawn__intent_list(struct libspawn_host *host,
+                      enum libspawn__intent_kind kind,
+                      struct libspawn__strv *uuids, struct libspawn_err *err)
+{
+    int rc =
+        libspawn__store_list(host->store, NULL, dirs[kind], uuids, err);
 
     return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
@@ -137,13 +160,15 @@ libspawn__intent_check_none(struct libspawn_host *host, uint32_t domid,
                             struct libspawn_err *err)
 {
     AUTO_STRV struct libspawn__strv uuids = { 0 };
-    int rc = libspawn__intent_list(host, &uuids, err);
+    int rc =
+        libspawn__intent_list(host, LIBSPAWN__INTENT_CREATE, &uuids, err);
     size_t i;
 
     for (i = 0; !rc && i < uuids.n_items; i++) {
         AUTO_INTENT struct libspawn__intent intent = { 0 };
 
-        if (!libspawn__intent_read(host, uuids.items[i], &intent, NULL) &&
+        if (!libspawn__intent_read(host, LIBSPAWN__INTENT_CREATE,
+                                   uuids.items[i], &intent, NULL) &&
             intent.domid == domid) {
             rc = libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                                 "guest '%s' is being created by process %d",

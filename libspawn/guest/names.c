@@ -77,13 +77,15 @@ check_intents(struct libspawn_host *host, const char *name,
               struct libspawn_err *err)
 {
     AUTO_STRV struct libspawn__strv uuids = { 0 };
-    int rc = libspawn__intent_list(host, &uuids, err);
+    int rc =
+        libspawn__intent_list(host, LIBSPAWN__INTENT_CREATE, &uuids, err);
     size_t i;
 
     for (i = 0; !rc && i < uuids.n_items; i++) {
         AUTO_INTENT struct libspawn__intent intent = { 0 };
 
-        rc = libspawn__intent_read(host, uuids.items[i], &intent, err);
+        rc = libspawn__intent_read(host, LIBSPAWN__INTENT_CREATE,
+                                   uuids.items[i], &intent, err);
         if (rc == LIBSPAWN_ERR_NOT_FOUND) {
             rc = 0; /* it ended between the list and the look */
         } else if (!rc && !strcmp(intent.name, name)) {

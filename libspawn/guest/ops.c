@@ -13,6 +13,7 @@
 #include "guest/look.h"
 #include "guest/monitor.h"
 #include "guest/names.h"
+#include "guest/removal.h"
 #include "guest/supervised.h"
 
 enum {
@@ -125,11 +126,9 @@ libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,
     int rc;
 
     libspawn__event_subject_read(host, domid, &subject);
+    libspawn__removal_begin(host, &subject);
     rc = host->hypervisor->destroy(host, domid, err);
-    if (!rc) {
-        libspawn__event_note(host, &subject, LIBSPAWN_GUEST_EVENT_DESTROYED,
-                             NULL, NULL);
-    }
+    libspawn__removal_end(host, &subject, !rc);
     return rc;
 }
 

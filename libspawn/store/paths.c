@@ -63,12 +63,6 @@ libspawn__path_vm(const char *uuid)
 }
 
 char *
-libspawn__path_create(const char *uuid)
-{
-    return libspawn__str_format(LIBSPAWN__PATH_CREATIONS "/%s", uuid);
-}
-
-char *
 libspawn__path_frontend(unsigned int domid, const char *kind,
                         unsigned int devid)
 {

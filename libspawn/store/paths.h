@@ -64,10 +64,9 @@ char *libspawn__path_serial_tty(unsigned int domid, unsigned int serial);
 /* /vm/UUID: what stays when a guest reboots into another domain. */
 char *libspawn__path_vm(const char *uuid);
 
-/* /libspawn/create/UUID: the intent of a creation, and /libspawn/create,
- * where they all are. */
-char *libspawn__path_create(const char *uuid);
+/* Where the intents are, each by the uuid of its guest: guest/intent.h. */
 #define LIBSPAWN__PATH_CREATIONS "/libspawn/create"
+#define LIBSPAWN__PATH_REMOVALS "/libspawn/remove"
 
 /* One device of a guest, of a kind such as "vbd", "vif", "console": the
  * guest's end, the other in domain 'backend_domid', and dom0's copy that the

@@ -15,7 +15,7 @@
 #include "base/util.h"
 #include "proc/lock.h"
 #include "store/store.h"
-#include "tests/cli/xl_story.h"
+#include "tests/cli/supervised_story.h"
 #include "tests/flow/kill_at.h"
 
 /* ---- While the device model starts ------------------------------------- */
@@ -257,6 +257,40 @@ TEST_TIMEOUT(kill_at_any_system_call_with_qemu__next_xl_cleans_up, 120)
     }
     xl_write_config("");
     kill_at_any_moment(coarser(61), 5);
+}
+
+static pid_t
+destroy_led(void)
+{
+    const char *const argv[] = { xl_path(), "destroy", XL_GUEST, NULL };
+
+    return spawn_led(argv, "output");
+}
+
+/* Whoever was killed, and whenever: the end of the guest is told once. */
+TEST_TIMEOUT(kill_of_destroy_at_any_system_call__end_is_told_once, 120)
+{
+    bool was_killed = true;
+    size_t n_guests = 0;
+    unsigned int n;
+
+    xl_begin();
+    xl_write_model_config("'--stderr=x'");
+    for (n = 0; was_killed; n += coarser(5)) {
+        AUTO_OUTPUT struct harness_output create =
+            xl_run("create", "-e", XL_CONFIG);
+        pid_t pid;
+
+        xl_assert_ok(&create);
+        pid = destroy_led();
+        was_killed = kill_at(pid, n);
+        wait_for(pid);
+        destroy_if_listed();
+        xl_assert_nothing_left();
+        ck_assert_uint_eq(supervised_count_events(NULL, "destroyed"),
+                          ++n_guests);
+    }
+    ck_assert_uint_gt(n_guests, 20);
 }
 
 /* ---- While another xl has the lock ------------------------------------- */

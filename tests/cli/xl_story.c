@@ -174,6 +174,7 @@ static const char *const allowed[] = {
     "/store/libspawn",
     "/store/libspawn/create",
     "/store/libspawn/next-domid",
+    "/store/libspawn/remove",
     "/store/libxl",
     "/store/local",
     "/store/local/domain",

@@ -263,6 +263,48 @@ TEST(reader_from_the_end__reads_what_comes_only)
     assert_none(&reader);
 }
 
+static void
+append_kind(uint32_t domid, enum libspawn_guest_event_kind kind)
+{
+    AUTO_FREE char *state_dir = strdup(harness_dir());
+    struct libspawn_host host = { .state_dir = state_dir };
+    const struct libspawn__event event = {
+        .guest = "g", .domid = domid, .uuid = "u", .kind = kind
+    };
+    struct libspawn_err err;
+
+    assert_ok(libspawn__event_append(&host, &event, &err), &err);
+}
+
+static bool
+has_end(uint32_t domid)
+{
+    const struct libspawn__event event = {
+        .guest = "g",
+        .domid = domid,
+        .uuid = "u",
+        .kind = LIBSPAWN_GUEST_EVENT_DESTROYED,
+    };
+
+    return libspawn__events_have(harness_dir(), &event);
+}
+
+/* A uuid may be that of a configuration, and numbers begin again when the host
+ * does. */
+TEST(event_was_told__is_of_this_guest_and_not_of_one_before)
+{
+    ck_assert(!has_end(1));
+    append_kind(1, LIBSPAWN_GUEST_EVENT_CREATED);
+    ck_assert(!has_end(1));
+    append_kind(1, LIBSPAWN_GUEST_EVENT_DESTROYED);
+    ck_assert(has_end(1));
+    append_kind(2, LIBSPAWN_GUEST_EVENT_CREATED);
+    ck_assert(has_end(1));
+    ck_assert(!has_end(2));
+    append_kind(1, LIBSPAWN_GUEST_EVENT_CREATED);
+    ck_assert(!has_end(1));
+}
+
 TEST(reader_before_there_is_a_file__reads_its_first_line)
 {
     AUTO_EVENTS_READER struct libspawn__events_reader reader;

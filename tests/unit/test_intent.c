@@ -32,7 +32,9 @@ TEST(intent_written_then_read__is_the_same_also_a_name_with_blanks)
 
     open_store(&host);
     assert_ok(libspawn__intent_write(&host, &intent, &err), &err);
-    assert_ok(libspawn__intent_read(&host, UUID, &back, &err), &err);
+    assert_ok(libspawn__intent_read(&host, LIBSPAWN__INTENT_CREATE, UUID,
+                                    &back, &err),
+              &err);
     ck_assert_str_eq(back.uuid, UUID);
     ck_assert_str_eq(back.name, name);
     ck_assert_int_eq(back.owner.pid, intent.owner.pid);
@@ -48,7 +50,8 @@ TEST(intent_missing__is_not_found)
     struct libspawn__intent intent = { 0 };
 
     open_store(&host);
-    assert_code(libspawn__intent_read(&host, UUID, &intent, NULL),
+    assert_code(libspawn__intent_read(&host, LIBSPAWN__INTENT_CREATE, UUID,
+                                      &intent, NULL),
                 LIBSPAWN_ERR_NOT_FOUND);
     libspawn__store_close(host.store);
 }
@@ -90,8 +93,9 @@ TEST(intent_edited_by_hand__is_refused_with_what_is_wrong_and_where)
                                        LIBSPAWN__PATH_CREATIONS "/" UUID,
                                        edits[i].text, &err),
                   &err);
-        ck_assert_msg(libspawn__intent_read(&host, UUID, &intent, &err) ==
-                          LIBSPAWN_ERR_PROTOCOL,
+        ck_assert_msg(libspawn__intent_read(&host, LIBSPAWN__INTENT_CREATE,
+                                            UUID, &intent,
+                                            &err) == LIBSPAWN_ERR_PROTOCOL,
                       "'%s' is taken for an intent", edits[i].text);
         assert_contains(err.text, edits[i].words);
         assert_contains(err.text, LIBSPAWN__PATH_CREATIONS "/" UUID);

@@ -51,14 +51,12 @@ TEST(path_of_a_device__names_both_ends)
     ck_assert_str_eq(copy, "/libxl/7/device/vbd/51712");
 }
 
-TEST(path_of_a_uuid__is_below_vm_and_create)
+TEST(path_of_a_uuid__is_below_vm)
 {
     AUTO_FREE char *vm = libspawn__path_vm("u-1");
-    AUTO_FREE char *create = libspawn__path_create("u-1");
     AUTO_FREE char *tty = libspawn__path_serial_tty(7, 0);
 
     ck_assert_str_eq(vm, "/vm/u-1");
-    ck_assert_str_eq(create, "/libspawn/create/u-1");
     ck_assert_str_eq(tty, "/local/domain/7/serial/0/tty");
 }
 

@@ -16,6 +16,7 @@
 #include "guest/monitor.h"
 #include "guest/names.h"
 #include "guest/qemu/list.h"
+#include "guest/removal.h"
 #include "guest/supervised.h"
 #include "proc/record.h"
 #include "store/paths.h"
@@ -117,7 +118,8 @@ check_not_being_created(struct libspawn_host *host, const char *uuid,
 {
     AUTO_INTENT struct libspawn__intent intent = { 0 };
 
-    if (uuid && !libspawn__intent_read(host, uuid, &intent, NULL)) {
+    if (uuid && !libspawn__intent_read(host, LIBSPAWN__INTENT_CREATE, uuid,
+                                       &intent, NULL)) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                               "guest '%s' is being created by process %d",
                               intent.name, (int)intent.owner.pid);
@@ -186,10 +188,12 @@ remove_powered_off(struct libspawn_host *host, uint32_t domid,
 
     if (!rc && has_powered_off(host, domid)) {
         libspawn__event_subject_read(host, domid, &subject);
+        libspawn__removal_begin(host, &subject);
         rc = destroy(host, domid, err);
         if (!rc) {
             libspawn__event_note_found_off(host, &subject);
         }
+        libspawn__removal_end(host, &subject, !rc);
     }
     libspawn__host_unlock(host, &lock);
     return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;

@@ -16,6 +16,7 @@
 #include "guest/intent.h"
 #include "guest/look.h"
 #include "guest/monitor.h"
+#include "guest/removal.h"
 #include "guest/supervised.h"
 #include "guest/xen/console.h"
 #include "guest/xen/domain.h"
@@ -90,7 +91,8 @@ check_not_being_created(struct libspawn_host *host, uint32_t domid,
         return 0; /* only nodes are left of it */
     }
     libspawn__xen_info_uuid(&info, uuid);
-    if (!libspawn__intent_read(host, uuid, &intent, NULL) &&
+    if (!libspawn__intent_read(host, LIBSPAWN__INTENT_CREATE, uuid, &intent,
+                               NULL) &&
         intent.owner.pid != getpid()) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                               "guest '%s' is being created by process %d",
@@ -328,11 +330,13 @@ remove_done(struct libspawn_host *host, const xc_domaininfo_t *domain,
 
     if (!rc) {
         libspawn__event_subject_read(host, domain->domain, &subject);
+        libspawn__removal_begin(host, &subject);
         rc = destroy(host, domain->domain, err);
-    }
-    /* Without a name somebody else has removed it. */
-    if (!rc && subject.name) {
-        libspawn__event_note_found_off(host, &subject);
+        /* Without a name somebody else has removed it. */
+        if (!rc && subject.name) {
+            libspawn__event_note_found_off(host, &subject);
+        }
+        libspawn__removal_end(host, &subject, !rc && subject.name);
     }
     libspawn__host_unlock(host, &lock);
     return rc == LIBSPAWN_ERR_BUSY ? 0 : rc;

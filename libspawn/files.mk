@@ -10,6 +10,7 @@ LIBSPAWN_SOURCES := \
   libspawn/base/str.c \
   libspawn/base/utf8.c \
   libspawn/loop/loop.c \
+  libspawn/wire/answer.c \
   libspawn/wire/json.c \
   libspawn/wire/json_pool.c \
   libspawn/wire/json_write.c \

@@ -1,7 +1,6 @@
 /*
- * The blocking client: one on a loop of its own, which nobody else sees.  What
- * a callback brings is kept in the session, not in the caller's frame; a call
- * that was given up is answered to nobody.
+ * The blocking client.  The timers of the client see to it that every wait
+ * ends.
  */
 #include "wire/rpc_client.h"
 
@@ -9,73 +8,26 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
+#include "wire/answer.h"
 #include "wire/stream.h"
 
 struct libspawn__rpc_session {
-    struct libspawn__loop *loop;
+    struct libspawn__answer answer;
     struct libspawn__rpc_client *client;
     char *name;
-
-    bool done;               /* what is waited for has come: */
-    struct libspawn_err err; /* its failure; code 0: none */
-    struct libspawn__json *result;
 };
 
-static void
-on_ready(void *user)
-{
-    struct libspawn__rpc_session *session = user;
-
-    session->done = true;
-}
-
-static void
-on_ended(void *user, const struct libspawn_err *err)
-{
-    struct libspawn__rpc_session *session = user;
-
-    if (!session->done) {
-        session->done = true;
-        session->err = *err;
-    }
-}
-
-static void
-on_reply(void *user, const struct libspawn__json *result,
-         const struct libspawn_err *err)
-{
-    struct libspawn__rpc_session *session = user;
-
-    session->done = true;
-    if (err) {
-        session->err = *err;
-    } else {
-        libspawn__json_copy(result, &session->result, &session->err);
-    }
-}
-
-static void
-expect(struct libspawn__rpc_session *session)
-{
-    session->done = false;
-    session->err.code = 0;
-    libspawn__json_free(TAKE_PTR(session->result));
-}
-
-/* Waits for what expect announced; the client's timers see to it that this
- * ends. */
 static int
-wait_done(struct libspawn__rpc_session *session, struct libspawn_err *err)
+wait_for_answer(struct libspawn__rpc_session *session,
+                struct libspawn_err *err)
 {
-    int rc = 0;
+    const struct libspawn_err *failure = &session->answer.failure;
+    int rc = libspawn__answer_wait(&session->answer, LIBSPAWN__NEVER, err);
 
-    while (!rc && !session->done) {
-        rc = libspawn__loop_wait(session->loop, -1, err);
-    }
-    if (!rc && session->err.code) {
-        rc = session->err.code;
+    if (!rc && failure->code) {
+        rc = failure->code;
         if (err) {
-            *err = session->err;
+            *err = *failure;
         }
     }
     return rc;
@@ -86,7 +38,9 @@ greet(struct libspawn__rpc_session *session, int timeout_ms,
       struct libspawn_err *err)
 {
     const struct libspawn__rpc_client_callbacks callbacks = {
-        .ready = on_ready, .ended = on_ended, .user = session
+        .ready = libspawn__answer_on_ready,
+        .ended = libspawn__answer_on_ended,
+        .user = &session->answer,
     };
     int64_t deadline_ms = libspawn__clock_deadline(timeout_ms);
     int fd;
@@ -95,12 +49,12 @@ greet(struct libspawn__rpc_session *session, int timeout_ms,
     if (rc) {
         return rc;
     }
-    expect(session);
-    rc = libspawn__rpc_client_new(session->loop, fd,
+    libspawn__answer_expect(&session->answer);
+    rc = libspawn__rpc_client_new(session->answer.loop, fd,
                                   libspawn__clock_left_ms(deadline_ms),
                                   &callbacks, &session->client, err);
     if (!rc) {
-        rc = wait_done(session, err);
+        rc = wait_for_answer(session, err);
     }
     if (rc) {
         libspawn__err_prefix(err, "'%s'", session->name);
@@ -122,7 +76,7 @@ libspawn__rpc_session_open(const char *name, int timeout_ms,
     }
     rc = libspawn__str_assign(&session->name, name, err);
     if (!rc) {
-        rc = libspawn__loop_new(&session->loop, err);
+        rc = libspawn__answer_init(&session->answer, err);
     }
     if (!rc) {
         rc = greet(session, timeout_ms, err);
@@ -138,8 +92,7 @@ libspawn__rpc_session_close(struct libspawn__rpc_session *session)
 {
     if (session) {
         libspawn__rpc_client_free(session->client);
-        libspawn__loop_free(session->loop);
-        libspawn__json_free(session->result);
+        libspawn__answer_dispose(&session->answer);
         free(session->name);
         free(session);
     }
@@ -153,14 +106,14 @@ libspawn__rpc_session_call(struct libspawn__rpc_session *session,
 {
     int rc;
 
-    expect(session);
+    libspawn__answer_expect(&session->answer);
     rc = libspawn__rpc_call(session->client, method, params_json, timeout_ms,
-                            on_reply, session, err);
+                            libspawn__answer_on_reply, &session->answer, err);
     if (!rc) {
-        rc = wait_done(session, err);
+        rc = wait_for_answer(session, err);
     }
     if (!rc && result_r) {
-        *result_r = TAKE_PTR(session->result);
+        *result_r = TAKE_PTR(session->answer.result);
     }
     return rc;
 }

@@ -10,21 +10,13 @@
 #include "proc/pidfile.h"
 #include "wire/rpc_client.h"
 
-static bool
-is_full(void)
-{
-    const char *sweep = getenv("SWEEP");
-
-    return sweep && !strcmp(sweep, "full");
-}
-
 void
 supervised_begin(void)
 {
     AUTO_FREE char *scale = libspawn__str_format("%d", SUPERVISED_SCALE);
 
     xl_begin();
-    if (!is_full()) {
+    if (!harness_is_full()) {
         setenv("XL_TIME_SCALE", scale, 1);
     }
 }
@@ -32,7 +24,7 @@ supervised_begin(void)
 int64_t
 supervised_scaled(int64_t ms)
 {
-    return is_full() ? ms : ms / SUPERVISED_SCALE;
+    return harness_is_full() ? ms : ms / SUPERVISED_SCALE;
 }
 
 static char *
@@ -189,8 +181,8 @@ void
 supervised_await_event(const char *guest, const char *kind, size_t n)
 {
     struct wanted wanted = { guest, kind, n };
-    bool is_there = harness_wait_until(has_events, &wanted,
-                                       is_full() ? 600000 : XL_WAIT_MS);
+    int limit_ms = harness_is_full() ? 600000 : XL_WAIT_MS;
+    bool is_there = harness_wait_until(has_events, &wanted, limit_ms);
 
     ck_assert_msg(is_there, "%zu of %zu events '%s' came",
                   supervised_count_events(guest, kind), n, kind);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -339,24 +338,6 @@ TEST_TIMEOUT(follower_over_a_rename__loses_nothing, XL_TEST_S)
     ck_assert_int_eq(xl_wait(&follower), 128 + SIGTERM);
 }
 
-static int64_t
-now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* From before the line is written until it was read from xl's output. */
 TEST_TIMEOUT(follower__tells_an_event_within_5_ms, XL_TEST_S)
 {
@@ -373,7 +354,7 @@ TEST_TIMEOUT(follower__tells_an_event_within_5_ms, XL_TEST_S)
     follower = xl_start_talk("events", "-f");
     ck_assert(xl_await_words(&follower, "kept"));
     for (i = 0; i < N; i++) {
-        int64_t began = now_us();
+        int64_t began = harness_now_us();
         char name[16];
         char shown[24];
 
@@ -381,12 +362,11 @@ TEST_TIMEOUT(follower__tells_an_event_within_5_ms, XL_TEST_S)
         snprintf(shown, sizeof shown, " %s(1)", name);
         append(name, 1, "x");
         ck_assert(xl_await_words(&follower, shown));
-        took[i] = now_us() - began;
+        took[i] = harness_now_us() - began;
     }
     kill(follower.pid, SIGINT);
     ck_assert_int_eq(xl_wait(&follower), 128 + SIGINT);
-    qsort(took, N, sizeof took[0], compare);
-    ck_assert_int_le(took[N / 2], MAX_US);
+    ck_assert_int_le(harness_median(took, N), MAX_US);
 }
 
 TEST_TIMEOUT(guest_destroyed_by_two_at_once__is_told_once, XL_TEST_S)

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "base/str.h"
 #include "base/util.h"
@@ -506,16 +505,6 @@ start_stray(uid_t uid)
     return pid;
 }
 
-static void
-assert_killed(pid_t pid)
-{
-    int status;
-
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFSIGNALED(status));
-    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
-}
-
 TEST_TIMEOUT(destroy_of_a_restricted_guest__ends_what_its_user_left, XL_TEST_S)
 {
     AUTO_OUTPUT struct harness_output output = { 0 };
@@ -534,10 +523,10 @@ TEST_TIMEOUT(destroy_of_a_restricted_guest__ends_what_its_user_left, XL_TEST_S)
     other = start_stray(uid + 1);
     output = xl_run("destroy", XL_GUEST);
     xl_assert_ok(&output);
-    assert_killed(stray);
+    harness_assert_killed(stray);
     ck_assert_int_eq(kill(other, 0), 0);
     kill(other, SIGKILL);
-    assert_killed(other);
+    harness_assert_killed(other);
     assert_not_reserved(uid);
     xl_assert_nothing_left();
 }

@@ -484,15 +484,6 @@ TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
 
 /* ---- A parent that stays ----------------------------------------------- */
 
-static pid_t
-parent_of(pid_t pid)
-{
-    struct process process;
-
-    ck_assert(process_read(pid, &process));
-    return process.parent;
-}
-
 /* Covers D4. */
 TEST_TIMEOUT(monitored_start_that_fails__status_passes_through, XL_TEST_S)
 {
@@ -536,8 +527,8 @@ TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
 
     create("--monitor", "");
     model = supervised_model_pid(XL_GUEST);
-    monitor = parent_of(supervised_pid(XL_GUEST));
-    ck_assert_int_ne(parent_of(monitor), getpid());
+    monitor = harness_parent(supervised_pid(XL_GUEST));
+    ck_assert_int_ne(harness_parent(monitor), getpid());
     for (i = 0; i < 2; i++) {
         pid = supervised_pid(XL_GUEST);
         ck_assert(process_read(pid, &before));
@@ -561,7 +552,7 @@ TEST_TIMEOUT(monitored_supervisor_ended__monitor_and_pid_file_go, XL_TEST_S)
     pid_t monitor;
 
     create("--monitor", "");
-    monitor = parent_of(supervised_pid(XL_GUEST));
+    monitor = harness_parent(supervised_pid(XL_GUEST));
     supervised_kill(XL_GUEST, SIGTERM);
     while (process_read(monitor, &process) && !process.is_zombie) {
         ck_assert(!supervised_is(XL_GUEST));
@@ -575,7 +566,7 @@ TEST_TIMEOUT(monitored_supervisor_ended__monitor_and_pid_file_go, XL_TEST_S)
 TEST_TIMEOUT(monitor_ended__supervisor_goes_and_the_guest_stays, XL_TEST_S)
 {
     create("--monitor", "");
-    kill(parent_of(supervised_pid(XL_GUEST)), SIGTERM);
+    kill(harness_parent(supervised_pid(XL_GUEST)), SIGTERM);
     supervised_await_event(XL_GUEST, "supervisor-left", 1);
     ck_assert_uint_eq(count_starts(), 1);
     end_guest();

@@ -41,16 +41,6 @@ start(uid_t uid, bool has_child)
     return pid;
 }
 
-static void
-assert_killed(pid_t pid)
-{
-    int status;
-
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFSIGNALED(status));
-    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
-}
-
 TEST(reap_of_a_user__ends_all_of_its_processes_and_no_others)
 {
     struct libspawn_err err;
@@ -63,11 +53,11 @@ TEST(reap_of_a_user__ends_all_of_its_processes_and_no_others)
     victim = start(VICTIM, true);
     other = start(VICTIM + 1, false);
     assert_ok(libspawn__reap_uid(VICTIM, &err), &err);
-    assert_killed(victim);
+    harness_assert_killed(victim);
     ck_assert_int_eq(kill(other, 0), 0);
     ck_assert_int_eq(waitpid(other, NULL, WNOHANG), 0);
     kill(other, SIGKILL);
-    assert_killed(other);
+    harness_assert_killed(other);
     ck_assert(harness_wait_children(WAIT_MS));
 }
 

@@ -30,15 +30,6 @@ begin_with_log(struct story *story, const char *directory, size_t max_size,
     libspawn_plan_set_directory(story->plan, harness_dir());
 }
 
-/* -1: there is no such file. */
-static long
-size_of(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) < 0 ? -1 : (long)st.st_size;
-}
-
 /* ---- What is known of the end ------------------------------------------ */
 
 TEST(released_child_ends__record_and_log_tell_what_it_used)
@@ -261,13 +252,13 @@ TEST_TIMEOUT(child_that_writes_without_pause__is_logged_within_bounds, 120)
         struct libspawn_err err;
 
         assert_ok(libspawn_ctx_wait(story.ctx, -1, &err), &err);
-        ck_assert_int_le(size_of(LOG), MAX_SIZE);
+        ck_assert_int_le(harness_file_size(LOG), MAX_SIZE);
     }
     ck_assert_int_eq(story_report(&story)->exit_code, 7);
-    ck_assert_int_le(size_of(LOG), MAX_SIZE);
-    ck_assert_int_le(size_of(LOG ".1"), MAX_SIZE);
-    ck_assert_int_le(size_of(LOG ".2"), MAX_SIZE);
-    ck_assert_int_eq(size_of(LOG ".3"), -1);
+    ck_assert_int_le(harness_file_size(LOG), MAX_SIZE);
+    ck_assert_int_le(harness_file_size(LOG ".1"), MAX_SIZE);
+    ck_assert_int_le(harness_file_size(LOG ".2"), MAX_SIZE);
+    ck_assert_int_eq(harness_file_size(LOG ".3"), -1);
     assert_contains(story_report(&story)->tail, "noise\n");
 }
 

@@ -30,15 +30,6 @@ begin_with_log(struct story *story, size_t max_size, unsigned int n_old)
     story_ready_on_confirm(story, false);
 }
 
-/* -1: there is no such file. */
-static long
-size_of(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) < 0 ? -1 : (long)st.st_size;
-}
-
 static void
 run_until_failed(struct story *story)
 {
@@ -56,11 +47,11 @@ TEST(log_of_a_noisy_child__is_bounded_and_keeps_so_many_generations)
     begin_with_log(&story, MAX_SIZE, 2);
     story_model(&story, "--noise=1000000", "--exit=1");
     run_until_failed(&story);
-    ck_assert_int_le(size_of(LOG), MAX_SIZE);
-    ck_assert_int_gt(size_of(LOG ".1"), MAX_SIZE / 2);
-    ck_assert_int_le(size_of(LOG ".1"), MAX_SIZE);
-    ck_assert_int_le(size_of(LOG ".2"), MAX_SIZE);
-    ck_assert_int_eq(size_of(LOG ".3"), -1);
+    ck_assert_int_le(harness_file_size(LOG), MAX_SIZE);
+    ck_assert_int_gt(harness_file_size(LOG ".1"), MAX_SIZE / 2);
+    ck_assert_int_le(harness_file_size(LOG ".1"), MAX_SIZE);
+    ck_assert_int_le(harness_file_size(LOG ".2"), MAX_SIZE);
+    ck_assert_int_eq(harness_file_size(LOG ".3"), -1);
 }
 
 TEST(log_smaller_than_one_write__is_bounded_too)
@@ -70,9 +61,9 @@ TEST(log_smaller_than_one_write__is_bounded_too)
     begin_with_log(&story, 1000, 1);
     story_model(&story, "--noise=50000", "--exit=1");
     run_until_failed(&story);
-    ck_assert_int_le(size_of(LOG), 1000);
-    ck_assert_int_le(size_of(LOG ".1"), 1000);
-    ck_assert_int_eq(size_of(LOG ".2"), -1);
+    ck_assert_int_le(harness_file_size(LOG), 1000);
+    ck_assert_int_le(harness_file_size(LOG ".1"), 1000);
+    ck_assert_int_eq(harness_file_size(LOG ".2"), -1);
 }
 
 TEST(log_of_a_second_start__is_a_new_generation)
@@ -133,7 +124,7 @@ TEST(log_that_is_a_symbolic_link__is_not_followed)
     story_program(&story, "/bin/echo", "overwritten");
     story_start(&story);
     story_await(&story, "failed");
-    ck_assert_int_eq(size_of("victim"), -1);
+    ck_assert_int_eq(harness_file_size("victim"), -1);
 }
 
 /* ---- A file that cannot be written ------------------------------------- */
@@ -187,7 +178,7 @@ TEST(child_that_writes_without_end__can_be_stopped)
     story_await(&story, "started ready");
     libspawn_child_stop(story.child);
     story_await(&story, "started ready exited");
-    ck_assert_int_le(size_of(LOG), 100000);
+    ck_assert_int_le(harness_file_size(LOG), 100000);
 }
 
 TEST(child_that_closes_its_output__lives_on)

@@ -10,15 +10,6 @@
 #include "tests/flow/spawn_story.h"
 #include "tests/lib/processes.h"
 
-static pid_t
-parent_of(pid_t pid)
-{
-    struct process process;
-
-    ck_assert(process_read(pid, &process));
-    return process.parent;
-}
-
 /* ---- Death before the release ------------------------------------------ */
 
 /* Covers X6. */
@@ -185,7 +176,7 @@ TEST(released_child__belongs_to_its_watcher_and_outlives_the_context)
     story_release(&story, LIBSPAWN_RELEASE_WATCHED);
     ref = story_pin_child(&story);
     ck_assert(story_read_record(&story, &record));
-    ck_assert_int_eq(parent_of(record.child.pid), record.watcher.pid);
+    ck_assert_int_eq(harness_parent(record.child.pid), record.watcher.pid);
     ck_assert_int_ne(record.watcher.pid, getpid());
     libspawn_child_free(TAKE_PTR(story.child));
     libspawn_ctx_free(TAKE_PTR(story.ctx));
@@ -268,7 +259,7 @@ TEST(detached_child__lives_on_without_watcher_and_without_zombie)
     ck_assert(harness_wait_until(watcher_is_reaped, &gone, STORY_WAIT_MS));
     libspawn__pidref_dispose(&gone.ref);
     ck_assert(libspawn__pidref_is_alive(&child));
-    ck_assert_int_ne(parent_of(child.id.pid), getpid());
+    ck_assert_int_ne(harness_parent(child.id.pid), getpid());
     ck_assert_str_eq(story.trace, "started ready");
     story_end_released(&story);
     story_assert_gone(&child);

@@ -214,7 +214,5 @@ worker_story_pipe(int fds[2])
 uint32_t
 worker_story_scaled(uint32_t ms)
 {
-    const char *sweep = getenv("SWEEP");
-
-    return sweep && !strcmp(sweep, "full") ? ms : ms / 100;
+    return harness_is_full() ? ms : ms / 100;
 }

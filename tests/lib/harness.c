@@ -70,6 +70,14 @@ harness_source_dir(void)
     return source_dir;
 }
 
+bool
+harness_is_full(void)
+{
+    const char *sweep = getenv("SWEEP");
+
+    return sweep && !strcmp(sweep, "full");
+}
+
 void
 harness_mark_skipped(const char *format, ...)
 {

@@ -105,6 +105,10 @@ const char *harness_dir(void);
 const char *harness_build_dir(void);
 const char *harness_source_dir(void);
 
+/* Whether this is the full form, SWEEP=full of make check-long: every point of
+ * a sweep, and true times. */
+bool harness_is_full(void);
+
 /* ---- Assertions -------------------------------------------------------- */
 
 /* 'rc' is 0; otherwise the sentence in 'err' (which may be NULL) is shown. */
@@ -139,12 +143,19 @@ bool harness_wait_until(harness_predicate_fn *predicate, void *user,
 /* Waits until a descriptor is readable or hung up. */
 bool harness_wait_readable(int fd, int deadline_ms);
 
+/* For times too short for milliseconds; the median sorts them. */
+int64_t harness_now_us(void);
+int64_t harness_median(int64_t *times, size_t n);
+
 /* ---- Files ------------------------------------------------------------- */
 
 /* The content as a new string, at most 16 MiB; a failed assertion when it
  * cannot be read. */
 char *harness_read_file(const char *path);
 void harness_write_file(const char *path, const char *text);
+
+/* In bytes; -1: there is no such file. */
+long harness_file_size(const char *path);
 
 /* Open descriptors of a process; 0 means this one. */
 size_t harness_count_fds(pid_t pid);
@@ -155,6 +166,12 @@ size_t harness_count_fds(pid_t pid);
  * dead ones that were not waited for), theirs, and orphans.  Fills at most
  * 'max' pids and returns how many there are. */
 size_t harness_child_pids(pid_t *pids, size_t max);
+
+/* The parent of a process, which must be there. */
+pid_t harness_parent(pid_t pid);
+
+/* Reaps this child, which SIGKILL must have ended. */
+void harness_assert_killed(pid_t pid);
 
 /* Waits until everything that this test started has ended, and reaps it; for
  * processes that end by themselves but that nobody waits for. */

@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -86,6 +88,31 @@ harness_wait_readable(int fd, int deadline_ms)
     return r > 0;
 }
 
+int64_t
+harness_now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int
+compare_times(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+int64_t
+harness_median(int64_t *times, size_t n)
+{
+    qsort(times, n, sizeof *times, compare_times);
+    return times[n / 2];
+}
+
 /* ---- Files ------------------------------------------------------------- */
 
 char *
@@ -107,6 +134,14 @@ harness_write_file(const char *path, const char *text)
 
     ck_assert_msg(fd >= 0, "opening '%s': %s", path, strerror(errno));
     ck_assert_int_eq(libspawn__fd_write_full(fd, text, strlen(text)), 0);
+}
+
+long
+harness_file_size(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) < 0 ? -1 : (long)st.st_size;
 }
 
 size_t

@@ -145,6 +145,25 @@ harness_child_pids(pid_t *pids, size_t max)
     return list_matching(false, pids, max);
 }
 
+pid_t
+harness_parent(pid_t pid)
+{
+    struct process process;
+
+    ck_assert(process_read(pid, &process));
+    return process.parent;
+}
+
+void
+harness_assert_killed(pid_t pid)
+{
+    int status;
+
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_eq(WTERMSIG(status), SIGKILL);
+}
+
 static bool
 reap_until_none(void *user)
 {

@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -565,15 +564,6 @@ TEST_TIMEOUT(reader_of_many_writers__has_every_line_once_over_a_rename, 60)
 
 /* ---- Time -------------------------------------------------------------- */
 
-static int64_t
-now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* A line with the time before each byte that comes. */
 static void
 write_when_asked(int fd)
@@ -583,21 +573,12 @@ write_when_asked(int fd)
     while (read(fd, &byte, 1) == 1) {
         char text[32];
 
-        snprintf(text, sizeof text, "%lld", (long long)now_us());
+        snprintf(text, sizeof text, "%lld", (long long)harness_now_us());
         if (append_to(".", 1, text)) {
             _exit(1);
         }
     }
     _exit(0);
-}
-
-static int
-compare(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
 }
 
 /* The median: a busy machine makes some of them late. */
@@ -624,12 +605,11 @@ TEST_TIMEOUT(reader_event_of_another_process__is_there_within_5_ms, 60)
 
         ck_assert_int_eq(write(fds[1], "x", 1), 1);
         event = await(&reader);
-        took[i] = now_us() - strtoll(event.text, NULL, 10);
+        took[i] = harness_now_us() - strtoll(event.text, NULL, 10);
     }
     close(fds[1]);
     ck_assert(harness_wait_children(WAIT_MS));
-    qsort(took, N, sizeof took[0], compare);
-    ck_assert_int_le(took[N / 2], MAX_US);
+    ck_assert_int_le(harness_median(took, N), MAX_US);
 }
 
 /* ---- On the loop of a context ------------------------------------------ */

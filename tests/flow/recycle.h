@@ -8,7 +8,8 @@
 #include <sys/types.h>
 
 /* A child with exactly this number, which sleeps until it is killed; -1 and
- * errno where that cannot be had (clone3(2), set_tid). */
+ * errno where that cannot be had (clone3(2), set_tid).  On a busy machine
+ * somebody else may get the number first: it is waited for then. */
 pid_t fork_with_pid(pid_t pid);
 
 #endif

@@ -123,15 +123,15 @@ is_next_tick(void *user)
     return libspawn__clock_realtime_ms() > *started_ms + 20;
 }
 
-/* Ends it, by whoever reaps it, and gives its number to an innocent; false
- * where that cannot be had. */
-static bool
+/* Ends it, by whoever reaps it, and gives its number to an innocent; or the
+ * errno that says why that cannot be had. */
+static int
 recycle(pid_t pid)
 {
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0); /* where the caller's program is the parent */
     ck_assert(harness_wait_until(is_free_number, &pid, STORY_WAIT_MS));
-    return fork_with_pid(pid) == pid;
+    return fork_with_pid(pid) == pid ? 0 : errno;
 }
 
 static void
@@ -164,10 +164,11 @@ struct innocents {
     pid_t watcher; /* 0: it left */
 };
 
-static bool
+static int
 recycle_both(struct story *story, bool is_detached, struct innocents *pids)
 {
     struct libspawn__record record;
+    int error;
 
     ck_assert(story_read_record(story, &record));
     ck_assert(harness_wait_until(is_next_tick, &record.started_at_ms,
@@ -178,20 +179,24 @@ recycle_both(struct story *story, bool is_detached, struct innocents *pids)
         return recycle(pids->child);
     }
     pids->watcher = record.watcher.pid;
-    return recycle(pids->watcher) && recycle(pids->child);
+    error = recycle(pids->watcher);
+    return error ? error : recycle(pids->child);
 }
 
-static bool
+/* 0, or why the numbers cannot be had. */
+static int
 try_call(size_t i, bool is_detached)
 {
     AUTO_STORY struct story story;
     struct innocents pids;
+    int error;
 
     story_begin(&story);
     story_program(&story, "/bin/sleep", "1000");
     story_run(&story);
-    if (!recycle_both(&story, is_detached, &pids)) {
-        return false;
+    error = recycle_both(&story, is_detached, &pids);
+    if (error) {
+        return error;
     }
     calls[i].call(&story);
     settle(&story);
@@ -201,7 +206,7 @@ try_call(size_t i, bool is_detached)
         assert_unharmed(pids.watcher, calls[i].name);
     }
     libspawn__store_remove(story.store, NULL, STORY_RECORD, NULL);
-    return true;
+    return 0;
 }
 
 static void
@@ -210,9 +215,11 @@ sweep_recycle(bool is_detached, const char *what)
     size_t i;
 
     for (i = 0; i < ARRAY_SIZE(calls); i++) {
-        if (!try_call(i, is_detached)) {
+        int error = try_call(i, is_detached);
+
+        if (error) {
             TEST_SKIP("cannot choose the number of a process: %s",
-                      strerror(errno));
+                      strerror(error));
         }
     }
     sweep_print("recycled numbers, %s: %zu calls, nobody harmed", what,

@@ -45,13 +45,21 @@ supervised_pid(const char *guest)
     return pid;
 }
 
+/* 0: there is none. */
+static pid_t
+find(const char *guest)
+{
+    AUTO_FREE char *path = file_of(guest, "pid");
+    pid_t pid = 0;
+
+    libspawn__pidfile_owner(path, &pid, NULL);
+    return pid;
+}
+
 bool
 supervised_is(const char *guest)
 {
-    AUTO_FREE char *path = file_of(guest, "pid");
-    pid_t pid;
-
-    return !libspawn__pidfile_owner(path, &pid, NULL);
+    return find(guest) != 0;
 }
 
 /* ---- What it answers --------------------------------------------------- */
@@ -169,6 +177,12 @@ supervised_count_events(const char *guest, const char *kind)
     return n;
 }
 
+static int
+event_limit_ms(void)
+{
+    return harness_is_full() ? 600000 : XL_WAIT_MS;
+}
+
 static bool
 has_events(void *user)
 {
@@ -181,12 +195,39 @@ void
 supervised_await_event(const char *guest, const char *kind, size_t n)
 {
     struct wanted wanted = { guest, kind, n };
-    int limit_ms = harness_is_full() ? 600000 : XL_WAIT_MS;
-    bool is_there = harness_wait_until(has_events, &wanted, limit_ms);
 
-    ck_assert_msg(is_there, "%zu of %zu events '%s' came",
+    ck_assert_msg(harness_wait_until(has_events, &wanted, event_limit_ms()),
+                  "%zu of %zu events '%s' came",
                   supervised_count_events(guest, kind), n, kind);
 }
+
+size_t
+supervised_count_admissions(const char *guest)
+{
+    return supervised_count_events(guest, "admitted") +
+           supervised_count_events(guest, "released");
+}
+
+static bool
+has_admissions(void *user)
+{
+    const struct wanted *wanted = user;
+
+    return supervised_count_admissions(wanted->guest) >= wanted->n;
+}
+
+void
+supervised_await_admissions(const char *guest, size_t n)
+{
+    struct wanted wanted = { .guest = guest, .n = n };
+    bool is_there =
+        harness_wait_until(has_admissions, &wanted, event_limit_ms());
+
+    ck_assert_msg(is_there, "%zu of %zu admissions came",
+                  supervised_count_admissions(guest), n);
+}
+
+/* ---- Another one ------------------------------------------------------- */
 
 static bool
 is_nobody(void *user)
@@ -201,6 +242,32 @@ supervised_kill(const char *guest, int signal)
 
     kill(supervised_pid(guest), signal);
     ck_assert(harness_wait_until(is_nobody, name, XL_WAIT_MS));
+}
+
+struct successor {
+    const char *guest;
+    pid_t pid;
+};
+
+static bool
+has_pid_file(void *user)
+{
+    const struct successor *successor = user;
+
+    return find(successor->guest) == successor->pid;
+}
+
+struct xl_process
+supervised_adopt(const char *guest)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/bin/guest-supervisor", harness_build_dir());
+    struct xl_process supervisor = xl_start_argv(
+        (const char *const[]){ path, "--adopt", guest, NULL });
+    struct successor successor = { guest, supervisor.pid };
+
+    ck_assert(harness_wait_until(has_pid_file, &successor, XL_WAIT_MS));
+    return supervisor;
 }
 
 /* ---- A device model that changes --------------------------------------- */

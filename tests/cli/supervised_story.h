@@ -41,8 +41,18 @@ void supervised_await_state(const char *guest, const char *state);
 size_t supervised_count_events(const char *guest, const char *kind);
 void supervised_await_event(const char *guest, const char *kind, size_t n);
 
+/* How often it was admitted.  That is told as "released" instead of "admitted"
+ * when it was held before; which also happens to whoever takes a guest over on
+ * a busy machine, where the answer of its device model is late. */
+size_t supervised_count_admissions(const char *guest);
+void supervised_await_admissions(const char *guest, size_t n);
+
 /* Kills it, as a test of what comes next. */
 void supervised_kill(const char *guest, int signal);
+
+/* Another one in the foreground, for a guest that has none.  It has the pid
+ * file: any command of xl would bring one of its own before that. */
+struct xl_process supervised_adopt(const char *guest);
 
 /* A configuration, with 'lines', whose device model is the test device model
  * with what supervised_set_model says at the time of each start; it logs its

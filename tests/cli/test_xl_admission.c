@@ -50,16 +50,6 @@ kill_model(const char *guest)
     ck_assert_int_eq(kill(supervised_model_pid(guest), SIGKILL), 0);
 }
 
-/* Another supervisor. */
-static struct xl_process
-adopt(void)
-{
-    AUTO_FREE char *path =
-        libspawn__str_format("%s/bin/guest-supervisor", harness_build_dir());
-
-    return xl_start_argv((const char *const[]){ path, "--adopt", G, NULL });
-}
-
 /* ---- What must not change ---------------------------------------------- */
 
 enum { FILES_MAX = 256 };
@@ -286,8 +276,8 @@ TEST_TIMEOUT(model_that_was_there_all_the_time__gets_no_command, XL_TEST_S)
     supervised_await_state(G, "admitted");
     supervised_kill(G, SIGKILL);
     ck_assert_int_eq(truncate(G ".qmp", 0), 0);
-    supervisor = adopt();
-    supervised_await_event(G, "admitted", 2);
+    supervisor = supervised_adopt(G);
+    supervised_await_admissions(G, 2);
     log = harness_run("sort", "-u", G ".qmp");
     ck_assert_str_eq(log.out, "qmp_capabilities\nquery-status\n");
     destroy(G);
@@ -317,8 +307,8 @@ TEST_TIMEOUT(guest_that_was_paused__is_adopted_as_it_is, XL_TEST_S)
     begin("");
     run_ok("pause", G);
     supervised_kill(G, SIGKILL);
-    supervisor = adopt();
-    supervised_await_event(G, "admitted", 2);
+    supervisor = supervised_adopt(G);
+    supervised_await_admissions(G, 2);
     destroy(G);
     ck_assert_int_eq(xl_wait(&supervisor), 0);
     ck_assert_uint_eq(supervised_count_lines(G, "qmp", "cont"), 1);
@@ -348,13 +338,13 @@ TEST_TIMEOUT(mute_model__is_listed_connected_and_not_admitted,
     supervised_write_config(G, "");
     supervised_set_model(G, "--mute-after=1");
     run_ok("create", G ".cfg");
-    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    ck_assert_uint_eq(supervised_count_admissions(G), 1);
     supervised_kill(G, SIGKILL);
-    supervisor = adopt();
+    supervisor = supervised_adopt(G);
     ck_assert(harness_wait_until(is_listed_mute, NULL, XL_WAIT_MS));
     json = xl_run("dm-list", "--json");
     assert_contains(json.out, "\"state\": \"connected\"");
-    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    ck_assert_uint_eq(supervised_count_admissions(G), 1);
     destroy(G);
     ck_assert_int_eq(xl_wait(&supervisor), 0);
 }
@@ -377,9 +367,9 @@ TEST_TIMEOUT(real_qemu_whose_monitor_is_occupied__is_connected_not_admitted,
                                     &occupant, NULL),
               NULL);
     ck_assert(harness_wait_readable(occupant, XL_WAIT_MS)); /* its greeting */
-    supervisor = adopt();
+    supervisor = supervised_adopt(G);
     ck_assert(harness_wait_until(is_listed_mute, NULL, XL_WAIT_MS));
-    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    ck_assert_uint_eq(supervised_count_admissions(G), 1);
     close(TAKE_FD(occupant));
     supervised_await_state(G, "admitted");
     destroy(G);
@@ -444,7 +434,7 @@ TEST_TIMEOUT(mute_model__is_told_of_again_once_a_minute, SUPERVISED_TEST_S)
     supervised_set_model(G, "--mute-after=1");
     run_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
-    supervisor = adopt();
+    supervisor = supervised_adopt(G);
     supervised_await_event(G, "holding", 1);
     began = libspawn__clock_now_ms();
     supervised_await_event(G, "holding", 3);
@@ -590,7 +580,7 @@ TEST_TIMEOUT(hold_limit_with_preserve__the_guest_is_kept_and_it_is_told_once,
     supervised_set_model(G, "--mute-after=1");
     run_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
-    supervisor = adopt();
+    supervisor = supervised_adopt(G);
     supervised_await_event(G, "preserved", 1);
     supervised_await_state(G, "failed");
     ck_assert_uint_eq(supervised_count_events(G, "preserved"), 1);
@@ -610,7 +600,7 @@ TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
     supervised_set_model(G, "--mute-after=1");
     run_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
-    supervisor = adopt();
+    supervisor = supervised_adopt(G);
     supervised_await_event(G, "destroyed", 1);
     ck_assert_int_eq(xl_wait(&supervisor), 0);
     ck_assert_uint_eq(supervised_count_events(G, "destroyed"), 1);
@@ -671,15 +661,17 @@ begin_with_tap(void)
     return true;
 }
 
+/* The n-th time. */
 static void
 crash_and_await(size_t n)
 {
     unsigned int index = if_nametoindex(TAP);
+    size_t n_released = supervised_count_events(G, "released");
 
     kill_model(G);
     supervised_await_event(G, "device-model-died", n);
     ck_assert(has_carrier());
-    supervised_await_event(G, "released", n);
+    supervised_await_event(G, "released", n_released + 1);
     ck_assert_uint_eq(if_nametoindex(TAP), index);
 }
 
@@ -710,8 +702,8 @@ TEST_TIMEOUT(tap_of_a_guest__is_held_by_the_next_supervisor_too,
         return;
     }
     supervised_kill(G, SIGKILL);
-    supervisor = adopt();
-    supervised_await_event(G, "admitted", 2);
+    supervisor = supervised_adopt(G);
+    supervised_await_admissions(G, 2);
     crash_and_await(1);
     destroy(G);
     ck_assert_int_eq(xl_wait(&supervisor), 0);

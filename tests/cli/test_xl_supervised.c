@@ -111,16 +111,6 @@ TEST_TIMEOUT(create_in_a_pipe__its_reader_sees_the_end, XL_TEST_S)
 
 /* ---- In the foreground ------------------------------------------------- */
 
-static struct xl_process
-start_supervisor(void)
-{
-    AUTO_FREE char *path =
-        libspawn__str_format("%s/bin/guest-supervisor", harness_build_dir());
-
-    return xl_start_argv(
-        (const char *const[]){ path, "--adopt", XL_GUEST, NULL });
-}
-
 /* Covers D1. */
 TEST_TIMEOUT(supervisor_in_the_foreground__has_a_pid_file_until_it_ends,
              XL_TEST_S)
@@ -132,7 +122,7 @@ TEST_TIMEOUT(supervisor_in_the_foreground__has_a_pid_file_until_it_ends,
     run_ok("create", XL_CONFIG);
     model = supervised_model_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
-    supervisor = start_supervisor();
+    supervisor = supervised_adopt(XL_GUEST);
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_int_eq(supervised_pid(XL_GUEST), supervisor.pid);
     ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);

@@ -129,12 +129,14 @@ on_resume(struct libspawn__supervisor *s, const struct libspawn__json *data)
 }
 
 /* By somebody's wish, which a later start should keep, or for a reason of its
- * own: its status tells. */
+ * own: its status tells.  If it dies before it has told, it was a wish, which
+ * was fulfilled when whoever had it was told so. */
 static void
 on_stop(struct libspawn__supervisor *s, const struct libspawn__json *data)
 {
     (void)data;
     if (s->state == LIBSPAWN__STATE_ADMITTED && s->end == LIBSPAWN__END_NONE) {
+        s->memory.is_paused = true;
         libspawn__supervisor_probe(s);
     }
 }

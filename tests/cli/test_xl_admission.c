@@ -300,6 +300,30 @@ TEST_TIMEOUT(guest_that_was_paused__is_started_again_paused, XL_TEST_S)
     destroy(G);
 }
 
+/* Its supervisor hears of the pause and of the end at once, and can no longer
+ * ask what the one meant. */
+TEST_TIMEOUT(guest_paused_as_its_model_dies__is_started_again_paused,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    pid_t supervisor;
+    pid_t model;
+
+    begin("on_dm_crash = 'restart'");
+    supervised_await_state(G, "admitted");
+    supervisor = supervised_pid(G);
+    model = supervised_model_pid(G);
+    kill(supervisor, SIGSTOP);
+    run_ok("pause", G);
+    ck_assert_int_eq(kill(model, SIGKILL), 0);
+    kill(supervisor, SIGCONT);
+    supervised_await_event(G, "released", 1);
+    list = xl_run("list", G);
+    assert_contains(list.out, "--p---");
+    ck_assert_uint_eq(supervised_count_lines(G, "qmp", "cont"), 1);
+    destroy(G);
+}
+
 TEST_TIMEOUT(guest_that_was_paused__is_adopted_as_it_is, XL_TEST_S)
 {
     struct xl_process supervisor;

@@ -244,6 +244,8 @@ XEN_TESTS := \
 EXTRA_SOURCES_test_sweep_xenstored := tests/sweep/crash.c tests/sweep/deed.c \
   tests/sweep/lead.c libspawn/store/xenstore.c
 EXTRA_LIBS_test_sweep_xenstored := -lxenstore
+$(foreach t,xen_restrict xl_guest,$(eval \
+  EXTRA_SOURCES_test_$(t) := tests/xen/xen_story.c))
 EXTRA_SOURCES_test_xen_domain = $(XEN_SOURCES)
 EXTRA_LIBS_test_xen_domain = $(XEN_LIBS)
 

@@ -3,7 +3,7 @@
  * own checker say of a device model that gave up its rights, and that its
  * guest works.
  */
-#include "tests/lib/harness.h"
+#include "tests/xen/xen_story.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,38 +18,10 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "dm/restrict.h"
-#include "guest/xen_detect.h"
 
-#define STOCK_XL "/usr/sbin/xl"
 #define CHECKER "/usr/lib/xen-4.17/bin/depriv-fd-checker"
 
-enum {
-    LONG_S = 60, /* stretched tenfold on the emulated host */
-    FDS_MAX = 200
-};
-
-static struct harness_output
-ours(const char *const args[])
-{
-    AUTO_FREE char *xl =
-        libspawn__str_format("%s/bin/xl", harness_build_dir());
-    const char *argv[10] = { xl };
-    size_t i;
-
-    for (i = 0; args[i]; i++) {
-        argv[i + 1] = args[i];
-    }
-    return harness_run_argv(argv);
-}
-#define OURS(...) ours((const char *const[]){ __VA_ARGS__, NULL })
-
-/* Runs it and expects this exit status; shows what it said otherwise. */
-#define EXPECT(STATUS, OUTPUT)                                                \
-    do {                                                                      \
-        AUTO_OUTPUT struct harness_output done_ = (OUTPUT);                   \
-        ck_assert_msg(done_.status == (STATUS), "status %d: %s",              \
-                      done_.status, done_.err);                               \
-    } while (0)
+enum { FDS_MAX = 200 };
 
 /* A guest that greets, on a CD. */
 static void
@@ -330,10 +302,4 @@ TEST_TIMEOUT(restricted_on_xen__what_cannot_be_is_one_sentence, LONG_S)
     assert_nothing_left();
 }
 
-static const char *
-why_not(void)
-{
-    return libspawn__xen_is_control_domain() ? NULL : "not on a Xen host";
-}
-
-TEST_MAIN_UNLESS("xen_restrict", why_not)
+TEST_MAIN_UNLESS("xen_restrict", xen_why_not)

@@ -4,7 +4,7 @@
  *
  * Covers X1, X2, X4, X5, X12, X18 on Xen.
  */
-#include "tests/lib/harness.h"
+#include "tests/xen/xen_story.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,43 +19,6 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
-#include "guest/xen_detect.h"
-
-#define STOCK_XL "/usr/sbin/xl"
-
-enum {
-    LONG_S = 60
-}; /* stretched tenfold on the emulated host */
-
-/* ---- Programs ---------------------------------------------------------- */
-
-static char *
-path_of(const char *name)
-{
-    return libspawn__str_format("%s/bin/%s", harness_build_dir(), name);
-}
-
-static struct harness_output
-ours(const char *const args[])
-{
-    AUTO_FREE char *xl = path_of("xl");
-    const char *argv[10] = { xl };
-    size_t i;
-
-    for (i = 0; args[i]; i++) {
-        argv[i + 1] = args[i];
-    }
-    return harness_run_argv(argv);
-}
-#define OURS(...) ours((const char *const[]){ __VA_ARGS__, NULL })
-
-/* Runs it and expects this exit status; shows what it said otherwise. */
-#define EXPECT(STATUS, OUTPUT)                                                \
-    do {                                                                      \
-        AUTO_OUTPUT struct harness_output done_ = (OUTPUT);                   \
-        ck_assert_msg(done_.status == (STATUS), "status %d: %s",              \
-                      done_.status, done_.err);                               \
-    } while (0)
 
 /* ---- Guests ------------------------------------------------------------ */
 
@@ -263,7 +226,7 @@ assert_create_fails(const char *model, const char *args, int status,
 
 TEST_TIMEOUT(xl_create_on_xen__names_how_its_device_model_failed, LONG_S)
 {
-    AUTO_FREE char *model = path_of("test-device-model");
+    AUTO_FREE char *model = xen_path_of("test-device-model");
 
     write_config();
     assert_create_fails("/nonexistent/qemu", "", 127, "No such file");
@@ -294,7 +257,7 @@ TEST_TIMEOUT(xl_create_on_xen__second_guest_of_that_name_is_refused, LONG_S)
 static pid_t
 start_ours(char *const args[], int *messages_r)
 {
-    AUTO_FREE char *xl = path_of("xl");
+    AUTO_FREE char *xl = xen_path_of("xl");
     char verbose[] = "-v";
     char *argv[8] = { xl, verbose };
     posix_spawn_file_actions_t actions;
@@ -390,12 +353,6 @@ TEST_TIMEOUT(xl_shutdown_wait_on_xen__hears_that_the_stock_xl_destroyed_it,
     assert_nothing_left();
 }
 
-static const char *
-why_not(void)
-{
-    return libspawn__xen_is_control_domain() ? NULL : "not on a Xen host";
-}
-
 /* ---- Its supervisor ---------------------------------------------------- */
 
 /* Whoever follows what happens to the guest from now on. */
@@ -469,4 +426,4 @@ TEST_TIMEOUT(xl_on_xen__device_model_that_is_killed_is_told_and_guest_kept,
     assert_nothing_left();
 }
 
-TEST_MAIN_UNLESS("xl_guest", why_not)
+TEST_MAIN_UNLESS("xl_guest", xen_why_not)

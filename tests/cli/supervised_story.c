@@ -45,9 +45,8 @@ supervised_pid(const char *guest)
     return pid;
 }
 
-/* 0: there is none. */
-static pid_t
-find(const char *guest)
+pid_t
+supervised_find(const char *guest)
 {
     AUTO_FREE char *path = file_of(guest, "pid");
     pid_t pid = 0;
@@ -59,7 +58,10 @@ find(const char *guest)
 bool
 supervised_is(const char *guest)
 {
-    return find(guest) != 0;
+    AUTO_FREE char *path = file_of(guest, "pid");
+    pid_t pid;
+
+    return !libspawn__pidfile_owner(path, &pid, NULL);
 }
 
 /* ---- What it answers --------------------------------------------------- */
@@ -254,7 +256,7 @@ has_pid_file(void *user)
 {
     const struct successor *successor = user;
 
-    return find(successor->guest) == successor->pid;
+    return supervised_find(successor->guest) == successor->pid;
 }
 
 struct xl_process

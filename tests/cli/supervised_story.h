@@ -17,8 +17,9 @@ void supervised_begin(void);
 int64_t supervised_scaled(int64_t ms);
 #define SUPERVISED_TEST_S 600
 
-/* Its pid, from the pid file, which must be there. */
+/* Its pid, from the pid file, which must be there; or 0 when there is none. */
 pid_t supervised_pid(const char *guest);
+pid_t supervised_find(const char *guest);
 
 /* Whether there is one; its pid file is then locked. */
 bool supervised_is(const char *guest);

@@ -49,8 +49,9 @@ static bool
 is_another(void *user)
 {
     const pid_t *former = user;
+    pid_t pid = supervised_find(XL_GUEST);
 
-    return supervised_is(XL_GUEST) && supervised_pid(XL_GUEST) != *former;
+    return pid && pid != *former;
 }
 
 static void

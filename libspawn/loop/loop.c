@@ -7,7 +7,6 @@
 #include "loop/loop.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -97,7 +96,7 @@ libspawn__io_add(struct libspawn__loop *loop, struct libspawn__io *io, int fd,
     }
     loop->slots[slot].io = io;
     *io = (struct libspawn__io){
-        .loop = loop, .fn = fn, .fd = fd, .slot = slot
+        .loop = loop, .fn = fn, .fd = fd, .events = events, .slot = slot
     };
     return 0;
 }
@@ -107,10 +106,11 @@ libspawn__io_modify(struct libspawn__io *io, uint32_t events)
 {
     struct epoll_event event = { .events = events };
 
-    if (io->loop) {
+    if (io->loop && io->events != events) {
         event.data.u64 = slot_cookie(io->loop, io->slot);
         /* Cannot fail for a descriptor that is in the set. */
         epoll_ctl(io->loop->epoll_fd, EPOLL_CTL_MOD, io->fd, &event);
+        io->events = events;
     }
 }
 
@@ -379,8 +379,9 @@ run_event(struct libspawn__loop *loop, const struct epoll_event *event)
     }
 }
 
-int
-libspawn__loop_dispatch(struct libspawn__loop *loop, struct libspawn_err *err)
+static int
+dispatch(struct libspawn__loop *loop, int timeout_ms,
+         struct libspawn_err *err)
 {
     struct epoll_event events[EVENTS_PER_DISPATCH];
     int n_events;
@@ -390,7 +391,8 @@ libspawn__loop_dispatch(struct libspawn__loop *loop, struct libspawn_err *err)
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                               "the context was made by another process");
     }
-    n_events = epoll_wait(loop->epoll_fd, events, ARRAY_SIZE(events), 0);
+    n_events = epoll_wait(loop->epoll_fd, events, ARRAY_SIZE(events),
+                          timeout_ms);
     if (n_events < 0) {
         return errno == EINTR
                    ? 0
@@ -404,13 +406,14 @@ libspawn__loop_dispatch(struct libspawn__loop *loop, struct libspawn_err *err)
 }
 
 int
+libspawn__loop_dispatch(struct libspawn__loop *loop, struct libspawn_err *err)
+{
+    return dispatch(loop, 0, err);
+}
+
+int
 libspawn__loop_wait(struct libspawn__loop *loop, int timeout_ms,
                     struct libspawn_err *err)
 {
-    struct pollfd pollfd = { .fd = loop->epoll_fd, .events = POLLIN };
-
-    if (poll(&pollfd, 1, timeout_ms) < 0 && errno != EINTR) {
-        return libspawn__fail_errno(err, errno, "waiting for events");
-    }
-    return libspawn__loop_dispatch(loop, err);
+    return dispatch(loop, timeout_ms, err);
 }

@@ -65,8 +65,9 @@ int64_t libspawn__loop_now(const struct libspawn__loop *loop);
 struct libspawn__io {
     struct libspawn__loop *loop; /* NULL while inactive */
     libspawn__io_fn *fn;
-    int fd;        /* borrowed */
-    uint32_t slot; /* private: index into the loop's table */
+    int fd;          /* borrowed */
+    uint32_t events; /* private: what it waits for now */
+    uint32_t slot;   /* private: index into the loop's table */
 };
 
 /* Starts waiting for 'events' (EPOLLIN, EPOLLOUT; EPOLLERR and EPOLLHUP

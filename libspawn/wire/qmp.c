@@ -26,7 +26,6 @@ enum {
 }; /* of qmp_capabilities; all others are larger */
 
 enum state {
-    CONNECTING,
     GREETING,
     NEGOTIATING,
     READY,
@@ -199,10 +198,8 @@ next_to_send(const struct libspawn__qmp *qmp)
 static void
 update_events(struct libspawn__qmp *qmp)
 {
-    bool wants_to_write = qmp->state == CONNECTING || next_to_send(qmp);
-
     libspawn__io_modify(&qmp->io,
-                        wants_to_write ? EPOLLIN | EPOLLOUT : EPOLLIN);
+                        next_to_send(qmp) ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 int
@@ -499,19 +496,15 @@ shut_down(struct libspawn__qmp *qmp, const struct libspawn_err *err)
     }
 }
 
+/* QEMU speaks first, so the greeting tells that the connection is made.  Why
+ * there is none recv(2) does not tell as well. */
 static int
-finish_connecting(struct libspawn__qmp *qmp, struct libspawn_err *err)
+check_connection(const struct libspawn__qmp *qmp, struct libspawn_err *err)
 {
     int rc = libspawn__stream_finish_connect(qmp->fd, err);
 
-    if (rc == LIBSPAWN_ERR_BUSY) {
-        return 0;
-    }
-    if (rc) {
-        return libspawn__err_prefix(err, "QEMU");
-    }
-    set_state(qmp, GREETING);
-    return 0;
+    return rc && rc != LIBSPAWN_ERR_BUSY ? libspawn__err_prefix(err, "QEMU")
+                                         : 0;
 }
 
 static void
@@ -521,10 +514,9 @@ on_io(struct libspawn__io *io, uint32_t events)
     struct libspawn_err err;
     int rc = 0;
 
-    (void)events; /* trying tells as much */
     qmp->dispatching = true;
-    if (qmp->state == CONNECTING) {
-        rc = finish_connecting(qmp, &err);
+    if (qmp->state == GREETING && events & (EPOLLERR | EPOLLHUP)) {
+        rc = check_connection(qmp, &err);
     }
     if (!rc) {
         rc = receive(qmp, &err);
@@ -580,8 +572,7 @@ libspawn__qmp_new(struct libspawn__loop *loop, int fd,
                      &negotiation, err);
     if (!rc) {
         queue_command(qmp, negotiation);
-        rc = libspawn__io_add(loop, &qmp->io, fd, EPOLLIN | EPOLLOUT, on_io,
-                              err);
+        rc = libspawn__io_add(loop, &qmp->io, fd, EPOLLIN, on_io, err);
     }
     if (rc) {
         libspawn__qmp_free(qmp);

@@ -1,9 +1,9 @@
 /*
  * A client of QEMU's machine protocol: one JSON object per line.
  *
- *   CONNECTING --> GREETING --> NEGOTIATING --> READY --> CLOSED
+ *   GREETING --> NEGOTIATING --> READY --> CLOSED
  *
- *   GREETING     connected; QEMU has to speak first
+ *   GREETING     connected, or about to be; QEMU has to speak first
  *   NEGOTIATING  greeting read, qmp_capabilities sent
  *   READY        commands are answered; 'ready' was called
  *   CLOSED       end of file, protocol error or disposal; 'closed' was called

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/auto.h"
 #include "base/clock.h"
@@ -54,29 +55,31 @@ read_boot_id(char boot_id[LIBSPAWN__BOOT_ID_SIZE], struct libspawn_err *err)
 }
 
 /* The command name in /proc/PID/stat may hold blanks and parentheses; fields
- * are counted from the last closing one, behind which comes field 3. */
+ * are counted from the last closing one, behind which comes field 3.  The
+ * others are 14, 15 and 22. */
 static bool
-parse_start_time(const char *stat, uint64_t *start_time_r, char *state_r)
+parse_state(const char *stat, struct libspawn__process_state *state_r)
 {
-    enum {
-        FIRST_FIELD = 3,
-        START_TIME_FIELD = 22
-    };
     const char *p = strrchr(stat, ')');
-    int field;
+    uint64_t user_ticks;
+    uint64_t system_ticks;
 
-    if (!p || sscanf(p, ") %c", state_r) != 1) {
+    if (!p || sscanf(p,
+                     ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                     "%" SCNu64 " %" SCNu64 " %*s %*s %*s %*s %*s %*s "
+                     "%" SCNu64,
+                     &state_r->letter, &user_ticks, &system_ticks,
+                     &state_r->start_time) != 4) {
         return false;
     }
-    for (field = FIRST_FIELD - 1; p && field < START_TIME_FIELD; field++) {
-        p = strchr(p + 1, ' ');
-    }
-    return p && sscanf(p, " %" SCNu64, start_time_r) == 1;
+    state_r->cpu_time_ms = (int64_t)(user_ticks + system_ticks) * 1000 /
+                           sysconf(_SC_CLK_TCK);
+    return true;
 }
 
 static int
-read_stat(pid_t pid, uint64_t *start_time_r, char *state_r,
-          struct libspawn_err *err)
+read_state(pid_t pid, struct libspawn__process_state *state_r,
+           struct libspawn_err *err)
 {
     char path[sizeof "/proc//stat" + 3 * sizeof pid];
     char stat[1024];
@@ -91,13 +94,14 @@ read_stat(pid_t pid, uint64_t *start_time_r, char *state_r,
         return libspawn__fail_errno(err, code, "looking for process %d",
                                     (int)pid);
     }
-    /* ESRCH when it was reaped since. */
-    n = libspawn__fd_read_full(fd, stat, sizeof stat - 1);
+    /* The kernel makes the line at one moment, for one read.  ESRCH when the
+     * process was reaped since. */
+    n = read(fd, stat, sizeof stat - 1);
     if (n < 0) {
-        return libspawn__fail_errno(err, (int)-n, "reading '%s'", path);
+        return libspawn__fail_errno(err, errno, "reading '%s'", path);
     }
     stat[n] = '\0';
-    if (!parse_start_time(stat, start_time_r, state_r)) {
+    if (!parse_state(stat, state_r)) {
         return libspawn__fail(err, LIBSPAWN_ERR_SYSTEM,
                               "'%s' holds no start time", path);
     }
@@ -107,9 +111,20 @@ read_stat(pid_t pid, uint64_t *start_time_r, char *state_r,
 static int
 read_start_time(pid_t pid, uint64_t *start_time_r, struct libspawn_err *err)
 {
-    char state;
+    struct libspawn__process_state state;
+    int rc = read_state(pid, &state, err);
 
-    return read_stat(pid, start_time_r, &state, err);
+    if (!rc) {
+        *start_time_r = state.start_time;
+    }
+    return rc;
+}
+
+/* Also of one whose first thread has ended before the others. */
+static bool
+is_zombie(const struct libspawn__process_state *state)
+{
+    return strchr("ZXx", state->letter);
 }
 
 /* ---- Without pidfds ---------------------------------------------------- */
@@ -167,12 +182,11 @@ has_number(const struct libspawn__pidref *ref)
 static bool
 lives_by_number(const struct libspawn__pidref *ref)
 {
-    uint64_t start_time;
-    char state;
-    int rc = read_stat(ref->id.pid, &start_time, &state, NULL);
+    struct libspawn__process_state state;
+    int rc = read_state(ref->id.pid, &state, NULL);
 
     return rc ? rc != LIBSPAWN_ERR_GONE
-              : start_time == ref->id.start_time && !strchr("ZXx", state);
+              : state.start_time == ref->id.start_time && !is_zombie(&state);
 }
 
 static void
@@ -245,6 +259,13 @@ libspawn__pidref_from_pid(pid_t pid, struct libspawn__pidref *ref_r,
     return 0;
 }
 
+static int
+fail_gone(const struct libspawn__identity *id, struct libspawn_err *err)
+{
+    return libspawn__fail(err, LIBSPAWN_ERR_GONE, "process %d is gone",
+                          (int)id->pid);
+}
+
 int
 libspawn__pidref_open(const struct libspawn__identity *id,
                       struct libspawn__pidref *ref_r, struct libspawn_err *err)
@@ -263,8 +284,7 @@ libspawn__pidref_open(const struct libspawn__identity *id,
         strcmp(ref.id.boot_id, id->boot_id) != 0 ||
         ref.id.start_time != id->start_time ||
         !libspawn__pidref_is_alive(&ref)) {
-        return libspawn__fail(err, LIBSPAWN_ERR_GONE, "process %d is gone",
-                              (int)id->pid);
+        return fail_gone(id, err);
     }
     *ref_r = ref;
     ref.fd = -1;
@@ -370,6 +390,35 @@ libspawn__identity_self(struct libspawn__identity *id_r,
     }
     if (!rc) {
         *id_r = id;
+    }
+    return rc;
+}
+
+int
+libspawn__identity_look(const struct libspawn__identity *id,
+                        struct libspawn__process_state *state_r,
+                        struct libspawn_err *err)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    struct libspawn__process_state state;
+    char boot_id[LIBSPAWN__BOOT_ID_SIZE];
+    int rc = read_boot_id(boot_id, err);
+
+    if (!rc && id->pid > 0) {
+        rc = read_state(id->pid, &state, err);
+    }
+    if (rc && rc != LIBSPAWN_ERR_GONE) {
+        return rc;
+    }
+    if (rc || id->pid <= 0 || strcmp(boot_id, id->boot_id) != 0 ||
+        state.start_time != id->start_time) {
+        return fail_gone(id, err);
+    }
+    if (is_zombie(&state)) {
+        rc = libspawn__pidref_open(id, &ref, err);
+    }
+    if (!rc) {
+        *state_r = state;
     }
     return rc;
 }

@@ -40,6 +40,13 @@ struct libspawn__identity {
     uint64_t start_time; /* clock ticks since boot */
 };
 
+/* What the kernel tells of a process, proc(5): as of one moment. */
+struct libspawn__process_state {
+    char letter; /* 'T' and 't': it is stopped */
+    int64_t cpu_time_ms;
+    uint64_t start_time; /* clock ticks since boot */
+};
+
 struct libspawn__pidref {
     struct libspawn__identity id;
     int fd; /* the pidfd, or what becomes readable often; -1: none */
@@ -83,6 +90,13 @@ void libspawn__pidref_reap(const struct libspawn__pidref *ref);
 
 /* LIBSPAWN_ERR_GONE when the process has ended. */
 int libspawn__pidref_signal(const struct libspawn__pidref *ref, int signal,
+                            struct libspawn_err *err);
+
+/* How the process with exactly this identity is; LIBSPAWN_ERR_GONE as for
+ * libspawn__pidref_open.  For those who do nothing to it: who looks only need
+ * not pin what he sees, since the kernel tells at once who it is and how. */
+int libspawn__identity_look(const struct libspawn__identity *id,
+                            struct libspawn__process_state *state_r,
                             struct libspawn_err *err);
 
 /* This process. */

@@ -1,11 +1,13 @@
 /*
  * base/pidref.c: a reference to one process and no other.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -174,6 +176,96 @@ TEST(pidref_descriptor__is_close_on_exec)
     text = harness_read_file(path);
     assert_contains(text, "flags:\t02"); /* O_CLOEXEC is 02000000 */
     end(pid);
+}
+
+TEST(identity_look__tells_how_that_process_is)
+{
+    pid_t pid = start_sleeper(") Z 1 (a b)");
+    AUTO_PIDREF struct libspawn__pidref ref = refer_to(pid);
+    struct libspawn__process_state state;
+    int status;
+
+    kill(pid, SIGSTOP);
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    assert_ok(libspawn__identity_look(&ref.id, &state, NULL), NULL);
+    ck_assert_int_eq(state.letter, 'T');
+    ck_assert_uint_eq(state.start_time, ref.id.start_time);
+    ck_assert_int_lt(state.cpu_time_ms, 1000);
+    end(pid);
+}
+
+TEST(identity_look_at_a_busy_process__has_its_processor_time)
+{
+    struct libspawn__process_state state;
+    struct libspawn__identity id;
+    clock_t until = clock() + CLOCKS_PER_SEC / 10;
+
+    while (clock() < until) {
+    }
+    assert_ok(libspawn__identity_self(&id, NULL), NULL);
+    assert_ok(libspawn__identity_look(&id, &state, NULL), NULL);
+    ck_assert_int_ge(state.cpu_time_ms, 80); /* it counts in ticks of 10 */
+    ck_assert_int_lt(state.cpu_time_ms, 5000);
+}
+
+TEST(identity_look_at_another_or_a_zombie__is_gone)
+{
+    pid_t pid = start_sleeper(NULL);
+    AUTO_PIDREF struct libspawn__pidref ref = refer_to(pid);
+    struct libspawn__process_state state = { .letter = '-' };
+    struct libspawn__identity id = ref.id;
+
+    id.start_time++;
+    assert_code(libspawn__identity_look(&id, &state, NULL),
+                LIBSPAWN_ERR_GONE);
+    id = ref.id;
+    id.boot_id[35] ^= 1;
+    assert_code(libspawn__identity_look(&id, &state, NULL),
+                LIBSPAWN_ERR_GONE);
+    kill(pid, SIGKILL);
+    assert_ok(libspawn__pidref_wait(&ref, 5000, NULL), NULL);
+    assert_code(libspawn__identity_look(&ref.id, &state, NULL),
+                LIBSPAWN_ERR_GONE);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    assert_code(libspawn__identity_look(&ref.id, &state, NULL),
+                LIBSPAWN_ERR_GONE);
+    id.pid = 0;
+    assert_code(libspawn__identity_look(&id, &state, NULL),
+                LIBSPAWN_ERR_GONE);
+    ck_assert_int_eq(state.letter, '-');
+}
+
+/* A first thread that has ended looks like a zombie. */
+static void *
+outlive(void *arg)
+{
+    while (pause()) {
+    }
+    return arg;
+}
+
+TEST(identity_look_at_a_process_without_its_first_thread__is_not_gone)
+{
+    struct libspawn__process_state state = { .letter = '-' };
+    pid_t pid = fork();
+
+    if (!pid) {
+        pthread_t thread;
+
+        pthread_create(&thread, NULL, outlive, NULL);
+        pthread_exit(NULL);
+    }
+    ck_assert_int_gt(pid, 0);
+    {
+        AUTO_PIDREF struct libspawn__pidref ref = refer_to(pid);
+
+        while (state.letter != 'Z') {
+            assert_ok(libspawn__identity_look(&ref.id, &state, NULL), NULL);
+        }
+        end(pid);
+        assert_code(libspawn__identity_look(&ref.id, &state, NULL),
+                    LIBSPAWN_ERR_GONE);
+    }
 }
 
 TEST(identity_self__is_this_process)

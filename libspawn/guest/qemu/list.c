@@ -42,45 +42,6 @@ read_number(struct libspawn_host *host, uint32_t domid,
 
 /* ---- State ------------------------------------------------------------- */
 
-/* What proc(5) tells of a process in its file "stat". */
-struct usage {
-    char letter; /* of its state; 0: unknown */
-    int64_t cpu_time_ms;
-};
-
-/* The command name may hold blanks and parentheses; fields are counted from
- * the last closing one, behind which comes field 3. */
-static void
-read_usage(pid_t pid, struct usage *usage)
-{
-    enum { STATE = 3, UTIME = 14, STIME = 15 };
-    AUTO_FREE char *path = libspawn__str_format("/proc/%d/stat", (int)pid);
-    AUTO_FREE char *text = NULL;
-    char *save = NULL;
-    uint64_t ticks = 0;
-    char *word;
-    int field;
-
-    memset(usage, 0, sizeof *usage);
-    if (!path || libspawn__file_read(path, 4096, &text, NULL, NULL) ||
-        !strrchr(text, ')')) {
-        return;
-    }
-    word = strtok_r(strrchr(text, ')') + 1, " ", &save);
-    for (field = STATE; word && field <= STIME; field++) {
-        uint64_t number = 0;
-
-        if (field == STATE) {
-            usage->letter = word[0];
-        } else if (field >= UTIME) {
-            libspawn__str_to_u64(word, 0, UINT32_MAX, &number, NULL);
-            ticks += number;
-        }
-        word = strtok_r(NULL, " ", &save);
-    }
-    usage->cpu_time_ms = (int64_t)(ticks * 1000) / sysconf(_SC_CLK_TCK);
-}
-
 /* All that is known without asking the guest; '*must_ask_r' says whether it
  * could tell more.  One that is being started is still paused, and its monitor
  * serves its creator; a stopped process answers nobody. */
@@ -90,27 +51,24 @@ look_at_device_model(struct libspawn_host *host,
 {
     AUTO_FREE char *path =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
-    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    struct libspawn__process_state process;
     struct libspawn__record record;
-    struct usage usage;
     int rc;
 
     *must_ask_r = false;
     if (!path || libspawn__record_read(host->store, path, &record, NULL)) {
         return; /* being created */
     }
-    rc = libspawn__pidref_open(&record.child, &ref, NULL);
+    rc = libspawn__identity_look(&record.child, &process, NULL);
     if (rc == LIBSPAWN_ERR_GONE) {
         libspawn__guest_info_take_end(info, &record);
     } else if (!rc) {
-        bool is_stopped;
+        bool is_stopped = process.letter == 'T' || process.letter == 't';
 
-        read_usage(record.child.pid, &usage);
-        is_stopped = usage.letter == 'T' || usage.letter == 't';
         *must_ask_r = !is_stopped && record.state == LIBSPAWN__RECORD_RUNNING;
         info->state = *must_ask_r ? LIBSPAWN_GUEST_RUNNING
                                   : LIBSPAWN_GUEST_PAUSED;
-        info->cpu_time_ms = usage.cpu_time_ms;
+        info->cpu_time_ms = process.cpu_time_ms;
     }
 }
 

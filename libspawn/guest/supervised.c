@@ -94,9 +94,8 @@ bool
 libspawn__supervised_is(const struct libspawn_host *host, const char *name)
 {
     AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
-    pid_t pid;
 
-    return path && !libspawn__pidfile_owner(path, &pid, NULL);
+    return path && !libspawn__pidfile_owner(path, NULL, NULL);
 }
 
 bool

@@ -19,17 +19,16 @@ enum {
 };
 
 /* F_GETLK tells of who holds a lock by descriptor (F_OFD_SETLK) only that
- * there is one, so the number comes from the content. */
+ * there is one, so the number comes from the content.  0: there is none. */
 static pid_t
-read_pid(const char *path)
+read_pid(int fd)
 {
-    AUTO_FREE char *text = NULL;
+    char text[64];
+    ssize_t n = pread(fd, text, sizeof text, 0);
     uint64_t pid = 0;
-    size_t size;
 
-    if (!libspawn__file_read(path, 64, &text, &size, NULL) && size &&
-        text[size - 1] == '\n') {
-        text[size - 1] = '\0';
+    if (n > 0 && text[n - 1] == '\n') {
+        text[n - 1] = '\0';
         libspawn__str_to_u64(text, 1, INT32_MAX, &pid, NULL);
     }
     return (pid_t)pid;
@@ -119,7 +118,7 @@ take_stale(struct stale *stale, pid_t *owner_r, struct libspawn_err *err)
     rc = libspawn__lock_try_fd(fd, err);
     if (rc == LIBSPAWN_ERR_BUSY) {
         AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
-        pid_t pid = read_pid(path);
+        pid_t pid = read_pid(fd);
 
         if (pid && libspawn__pidref_from_pid(pid, &ref, NULL) ==
                        LIBSPAWN_ERR_GONE) {
@@ -238,6 +237,8 @@ libspawn__pidfile_owner(const char *path, pid_t *pid_r,
         return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
                               "nobody has '%s' locked", path);
     }
-    *pid_r = read_pid(path);
+    if (pid_r) {
+        *pid_r = read_pid(fd);
+    }
     return 0;
 }

@@ -45,8 +45,8 @@ void libspawn__pidfile_remove(struct libspawn__pidfile *pidfile);
 int libspawn__pidfile_tidy(const char *path, const char *beside,
                            struct libspawn_err *err);
 
-/* The pid of whoever has it locked now; LIBSPAWN_ERR_NOT_FOUND when nobody
- * has. */
+/* The pid of whoever has it locked now, 0 when it is not known ('pid_r' may be
+ * NULL); LIBSPAWN_ERR_NOT_FOUND when nobody has. */
 int libspawn__pidfile_owner(const char *path, pid_t *pid_r,
                             struct libspawn_err *err);
 

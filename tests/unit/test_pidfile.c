@@ -96,6 +96,7 @@ TEST(pidfile_taken__names_the_process_and_goes_with_it)
     ck_assert_str_eq(text, expected);
     assert_ok(libspawn__pidfile_owner(PATH, &pid, NULL), NULL);
     ck_assert_int_eq(pid, getpid());
+    assert_ok(libspawn__pidfile_owner(PATH, NULL, NULL), NULL);
     libspawn__pidfile_remove(&pidfile);
     assert_alone();
 }

@@ -117,12 +117,19 @@ libspawn__name_check_free(struct libspawn_host *host, const char *name,
     return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
 
+const char *
+libspawn__name_uuid_of_vm(const char *vm)
+{
+    static const char prefix[] = "/vm/";
+
+    return libspawn__str_has_prefix(vm, prefix) ? vm + strlen(prefix) : "";
+}
+
 int
 libspawn__name_read_uuid(struct libspawn__store *store,
                          struct libspawn__store_txn *txn, uint32_t domid,
                          char **uuid_r, struct libspawn_err *err)
 {
-    static const char prefix[] = "/vm/";
     AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN_VM, domid);
     AUTO_FREE char *vm = NULL;
     char *uuid = NULL;
@@ -132,8 +139,8 @@ libspawn__name_read_uuid(struct libspawn__store *store,
         return libspawn__fail_nomem(err);
     }
     rc = libspawn__store_read(store, txn, path, &vm, NULL, err);
-    if (!rc && libspawn__str_has_prefix(vm, prefix) && vm[strlen(prefix)]) {
-        rc = libspawn__str_assign(&uuid, vm + strlen(prefix), err);
+    if (!rc && libspawn__name_uuid_of_vm(vm)[0]) {
+        rc = libspawn__str_assign(&uuid, libspawn__name_uuid_of_vm(vm), err);
     }
     if (rc && rc != LIBSPAWN_ERR_NOT_FOUND) {
         return rc;

@@ -15,6 +15,9 @@ int libspawn__name_find(struct libspawn_host *host, const char *name,
 int libspawn__name_check_free(struct libspawn_host *host, const char *name,
                               struct libspawn_err *err);
 
+/* The uuid in the value of that node, "/vm/UUID"; "" when there is none. */
+const char *libspawn__name_uuid_of_vm(const char *vm);
+
 /* The uuid of domain 'domid', by its node in the store, which leads to
  * "/vm/UUID"; new, or NULL when there is none.  'txn' may be NULL. */
 int libspawn__name_read_uuid(struct libspawn__store *store,

@@ -247,35 +247,60 @@ dir_open(const char *argument, struct libspawn__store **store_r,
 
 /* ---- Plain calls ------------------------------------------------------- */
 
-/* Takes no lock.  One look at the journal after the value was read is enough:
- * when no commit is under way then, the value is from before a commit or from
- * after it.  Otherwise it may be a part of one that nobody else sees yet. */
+/* 'err' is of the last that failed. */
+static void
+read_nodes(const struct libspawn__dir *dir, struct libspawn__store_item *items,
+           size_t n, struct libspawn_err *err)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        items[i].rc = libspawn__dir_node_read(
+            dir, items[i].path, &items[i].value, &items[i].size, err);
+    }
+}
+
+/* Takes no lock.  One look at the journal after the values were read is
+ * enough: when no commit is under way then, each value is from before a commit
+ * or from after it.  Otherwise it may be a part of one that nobody else sees
+ * yet.  An error is of all of them. */
+static int
+read_items(const struct libspawn__dir *dir, struct libspawn__store_item *items,
+           size_t n, struct libspawn_err *err)
+{
+    int rc = libspawn__dir_check(dir, err);
+
+    if (rc) {
+        return rc;
+    }
+    read_nodes(dir, items, n, err);
+    if (!libspawn__dir_journal_is_pending(dir)) {
+        return 0;
+    }
+    libspawn__store_items_dispose(items, n);
+    rc = libspawn__dir_lock(dir, err);
+    if (!rc) {
+        read_nodes(dir, items, n, err);
+        libspawn__dir_unlock(dir);
+    }
+    return rc;
+}
+
 static int
 dir_read(struct libspawn__store *store, struct libspawn__store_txn *txn,
          const char *path, char **value_r, size_t *size_r,
          struct libspawn_err *err)
 {
-    struct libspawn__dir *dir = dir_of(store);
+    struct libspawn__store_item item = { .path = path };
     struct libspawn_err why;
-    char *value = NULL;
-    size_t size = 0;
     int rc;
 
     if (txn) {
         return libspawn__dir_txn_read(txn, path, value_r, size_r, err);
     }
-    rc = libspawn__dir_check(dir, err);
-    if (rc) {
-        return rc;
-    }
-    rc = libspawn__dir_node_read(dir, path, &value, &size, &why);
-    if (libspawn__dir_journal_is_pending(dir)) {
-        free(TAKE_PTR(value));
-        rc = libspawn__dir_lock(dir, &why);
-        if (!rc) {
-            rc = libspawn__dir_node_read(dir, path, &value, &size, &why);
-            libspawn__dir_unlock(dir);
-        }
+    rc = read_items(dir_of(store), &item, 1, &why);
+    if (!rc) {
+        rc = item.rc;
     }
     if (rc) {
         if (err) {
@@ -283,9 +308,21 @@ dir_read(struct libspawn__store *store, struct libspawn__store_txn *txn,
         }
         return rc;
     }
-    *value_r = value;
-    *size_r = size;
+    *value_r = item.value;
+    *size_r = item.size;
     return 0;
+}
+
+static void
+dir_read_each(struct libspawn__store *store,
+              struct libspawn__store_item *items, size_t n)
+{
+    int rc = read_items(dir_of(store), items, n, NULL);
+    size_t i;
+
+    for (i = 0; rc && i < n; i++) {
+        items[i].rc = rc;
+    }
 }
 
 /* Does it at once, or remembers it in the transaction. */
@@ -409,6 +446,7 @@ const struct libspawn__store_class libspawn__store_dir_class = {
     .open = dir_open,
     .close = dir_close,
     .read = dir_read,
+    .read_each = dir_read_each,
     .write = dir_write,
     .mkdir = dir_mkdir,
     .remove = dir_remove,

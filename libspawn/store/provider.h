@@ -22,6 +22,9 @@ struct libspawn__store_class {
     int (*read)(struct libspawn__store *store, struct libspawn__store_txn *txn,
                 const char *path, char **value_r, size_t *size_r,
                 struct libspawn_err *err);
+    /* Sets 'rc' of each.  NULL: read does it, one after the other. */
+    void (*read_each)(struct libspawn__store *store,
+                      struct libspawn__store_item *items, size_t n);
     int (*write)(struct libspawn__store *store,
                  struct libspawn__store_txn *txn, const char *path,
                  const void *value, size_t size, struct libspawn_err *err);

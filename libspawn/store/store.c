@@ -281,6 +281,51 @@ libspawn__store_read(struct libspawn__store *store,
     return rc;
 }
 
+/* Whether all of them may be read together. */
+static bool
+can_read_each(const struct libspawn__store *store,
+              const struct libspawn__store_item *items, size_t n)
+{
+    bool can = store->class->read_each && !store->is_gone;
+    size_t i;
+
+    for (i = 0; can && i < n; i++) {
+        can = !check_path(items[i].path, NULL);
+    }
+    return can;
+}
+
+void
+libspawn__store_read_each(struct libspawn__store *store,
+                          struct libspawn__store_item *items, size_t n)
+{
+    bool is_together = can_read_each(store, items, n);
+    size_t i;
+
+    if (is_together) {
+        store->class->read_each(store, items, n);
+    }
+    for (i = 0; i < n; i++) {
+        struct libspawn__store_item *item = &items[i];
+
+        item->rc = is_together
+                       ? settle(store, item->rc)
+                       : libspawn__store_read(store, NULL, item->path,
+                                              &item->value, &item->size, NULL);
+    }
+}
+
+void
+libspawn__store_items_dispose(struct libspawn__store_item *items, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        free(items[i].value);
+        items[i].value = NULL;
+    }
+}
+
 int
 libspawn__store_write(struct libspawn__store *store,
                       struct libspawn__store_txn *txn, const char *path,

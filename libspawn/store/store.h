@@ -67,12 +67,30 @@ void libspawn__store_close(struct libspawn__store *store);
 /* One that opens the same store from any working directory. */
 const char *libspawn__store_address(const struct libspawn__store *store);
 
+/* 'size_r' may be NULL. */
 int libspawn__store_read(struct libspawn__store *store,
                          struct libspawn__store_txn *txn, const char *path,
                          char **value_r, size_t *size_r,
                          struct libspawn_err *err);
 
-/* 'size_r' may be NULL above. */
+/* One of several nodes that are read. */
+struct libspawn__store_item {
+    const char *path;
+    char *value; /* NULL, or new; a NUL follows it */
+    size_t size;
+    int rc; /* of libspawn__store_read; not 0: there is no value */
+};
+
+/* Reads each as libspawn__store_read does, but asks only once, for all of
+ * them, what has to be asked of the store.  Not one moment is seen: for that,
+ * a transaction.  'value' must be NULL before. */
+void libspawn__store_read_each(struct libspawn__store *store,
+                               struct libspawn__store_item *items, size_t n);
+
+/* Frees the values. */
+void libspawn__store_items_dispose(struct libspawn__store_item *items,
+                                   size_t n);
+
 int libspawn__store_write(struct libspawn__store *store,
                           struct libspawn__store_txn *txn, const char *path,
                           const void *value, size_t size,

@@ -1,10 +1,10 @@
 #include "guest/qemu/list.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fd.h"
+#include "base/auto.h"
 #include "guest/look.h"
 #include "guest/names.h"
 #include "guest/qemu/qemu.h"
@@ -15,28 +15,79 @@ enum {
     STATUS_TIMEOUT_MS = 2000 /* for all guests together */
 };
 
-/* A node's value, or "" when it is missing; NULL without memory. */
-static char *
-read_node(struct libspawn_host *host, uint32_t domid, enum libspawn__path node)
-{
-    AUTO_FREE char *path = libspawn__path_new(node, domid);
-    char *value = NULL;
+/* ---- What the store has ------------------------------------------------ */
 
-    if (!path ||
-        libspawn__store_read(host->store, NULL, path, &value, NULL, NULL)) {
-        return path ? strdup("") : NULL;
+enum node {
+    NAME,
+    VM,
+    TARGET,
+    VCPUS,
+    RECORD,
+    N_NODES
+};
+
+static const enum libspawn__path node_paths[N_NODES] = {
+    [NAME] = LIBSPAWN__PATH_DOMAIN_NAME,
+    [VM] = LIBSPAWN__PATH_DOMAIN_VM,
+    [TARGET] = LIBSPAWN__PATH_DOMAIN_TARGET,
+    [VCPUS] = LIBSPAWN__PATH_DOMAIN_VCPUS,
+    [RECORD] = LIBSPAWN__PATH_RECORD,
+};
+
+struct nodes {
+    char *paths[N_NODES];
+    struct libspawn__store_item items[N_NODES];
+};
+
+static void
+nodes_dispose(struct nodes *nodes)
+{
+    size_t i;
+
+    for (i = 0; i < N_NODES; i++) {
+        free(nodes->paths[i]);
     }
-    return value;
+    libspawn__store_items_dispose(nodes->items, N_NODES);
+}
+
+/* '*nodes' is empty before, and to be disposed of in every case. */
+static int
+nodes_read(struct libspawn_host *host, uint32_t domid, struct nodes *nodes,
+           struct libspawn_err *err)
+{
+    size_t i;
+
+    for (i = 0; i < N_NODES; i++) {
+        nodes->paths[i] = libspawn__path_new(node_paths[i], domid);
+        if (!nodes->paths[i]) {
+            return libspawn__fail_nomem(err);
+        }
+        nodes->items[i].path = nodes->paths[i];
+    }
+    libspawn__store_read_each(host->store, nodes->items, N_NODES);
+    for (i = 0; i < N_NODES; i++) {
+        if (nodes->items[i].rc == LIBSPAWN_ERR_NO_MEMORY) {
+            return libspawn__fail_nomem(err);
+        }
+    }
+    return 0;
+}
+
+/* "" for one that is missing. */
+static const char *
+text_of(const struct nodes *nodes, enum node node)
+{
+    const char *value = nodes->items[node].value;
+
+    return value ? value : "";
 }
 
 static uint64_t
-read_number(struct libspawn_host *host, uint32_t domid,
-            enum libspawn__path node)
+number_of(const struct nodes *nodes, enum node node)
 {
-    AUTO_FREE char *text = read_node(host, domid, node);
     uint64_t number = 0;
 
-    libspawn__str_to_u64(text, 0, UINT64_MAX, &number, NULL);
+    libspawn__str_to_u64(text_of(nodes, node), 0, UINT64_MAX, &number, NULL);
     return number;
 }
 
@@ -46,17 +97,16 @@ read_number(struct libspawn_host *host, uint32_t domid,
  * could tell more.  One that is being started is still paused, and its monitor
  * serves its creator; a stopped process answers nobody. */
 static void
-look_at_device_model(struct libspawn_host *host,
+look_at_device_model(const struct libspawn__store_item *item,
                      struct libspawn_guest_info *info, bool *must_ask_r)
 {
-    AUTO_FREE char *path =
-        libspawn__path_new(LIBSPAWN__PATH_RECORD, info->domid);
     struct libspawn__process_state process;
     struct libspawn__record record;
     int rc;
 
     *must_ask_r = false;
-    if (!path || libspawn__record_read(host->store, path, &record, NULL)) {
+    if (item->rc ||
+        libspawn__record_parse(item->value, item->size, &record, NULL)) {
         return; /* being created */
     }
     rc = libspawn__identity_look(&record.child, &process, NULL);
@@ -79,23 +129,22 @@ fill_info(struct libspawn_host *host, uint32_t domid,
           struct libspawn_guest_info *info, bool *must_ask_r,
           struct libspawn_err *err)
 {
-    AUTO_FREE char *uuid = NULL;
+    AUTO(nodes_dispose) struct nodes nodes = { .paths = { NULL } };
+    int rc = nodes_read(host, domid, &nodes, err);
 
+    if (!rc) {
+        rc = libspawn__str_assign(&info->name, text_of(&nodes, NAME), err);
+    }
+    if (rc) {
+        return rc;
+    }
     info->domid = domid;
     info->type = LIBSPAWN_GUEST_TYPE_HVM;
-    info->name = read_node(host, domid, LIBSPAWN__PATH_DOMAIN_NAME);
-    if (!info->name) {
-        return libspawn__fail_nomem(err);
-    }
-    if (!libspawn__name_read_uuid(host->store, NULL, domid, &uuid, NULL) &&
-        uuid) {
-        snprintf(info->uuid, sizeof info->uuid, "%s", uuid);
-    }
-    info->memory_mib = read_number(host, domid, LIBSPAWN__PATH_DOMAIN_TARGET) /
-                       1024;
-    info->vcpus =
-        (uint32_t)read_number(host, domid, LIBSPAWN__PATH_DOMAIN_VCPUS);
-    look_at_device_model(host, info, must_ask_r);
+    snprintf(info->uuid, sizeof info->uuid, "%s",
+             libspawn__name_uuid_of_vm(text_of(&nodes, VM)));
+    info->memory_mib = number_of(&nodes, TARGET) / 1024;
+    info->vcpus = (uint32_t)number_of(&nodes, VCPUS);
+    look_at_device_model(&nodes.items[RECORD], info, must_ask_r);
     return 0;
 }
 

@@ -22,8 +22,9 @@
 #include "wire/stream.h"
 
 enum {
-    NEGOTIATION_ID = 0
-}; /* of qmp_capabilities; all others are larger */
+    NEGOTIATION_ID = 0, /* of qmp_capabilities; all others are larger */
+    LINES_PER_MESSAGE = 8
+};
 
 enum state {
     GREETING,
@@ -234,21 +235,58 @@ libspawn__qmp_command(struct libspawn__qmp *qmp, const char *command,
     return 0;
 }
 
+/* What goes in one message.  A descriptor travels with the first byte, so a
+ * command that has one begins a message. */
+static size_t
+gather_lines(const struct libspawn__qmp *qmp,
+             struct iovec lines[LINES_PER_MESSAGE])
+{
+    struct libspawn__list *link;
+    size_t n = 0;
+
+    LIST_FOR_EACH (link, &qmp->queued) {
+        struct command *command = CONTAINER_OF(link, struct command, link);
+
+        if (n == LINES_PER_MESSAGE || (n && command->fd >= 0)) {
+            break;
+        }
+        lines[n++] =
+            (struct iovec){ .iov_base = command->line + command->sent,
+                            .iov_len = command->size - command->sent };
+    }
+    return n;
+}
+
+static void
+count_sent(struct libspawn__qmp *qmp, size_t n_bytes)
+{
+    struct command *command;
+
+    while (n_bytes && (command = first_command(&qmp->queued))) {
+        size_t n = MIN(n_bytes, command->size - command->sent);
+
+        libspawn__auto_close(&command->fd);
+        command->fd = -1;
+        command->sent += n;
+        n_bytes -= n;
+        if (command->sent == command->size) {
+            libspawn__list_remove(&command->link);
+            libspawn__list_append(&qmp->unanswered, &command->link);
+        }
+    }
+}
+
 static int
 send_commands(struct libspawn__qmp *qmp, struct libspawn_err *err)
 {
     struct command *command;
 
-    for (;;) {
-        ssize_t n;
+    while ((command = next_to_send(qmp))) {
+        struct iovec lines[LINES_PER_MESSAGE];
+        size_t n_lines = gather_lines(qmp, lines);
+        ssize_t n = libspawn__stream_send_parts(
+            qmp->fd, lines, n_lines, &command->fd, command->fd >= 0);
 
-        command = next_to_send(qmp);
-        if (!command) {
-            return 0;
-        }
-        n = libspawn__stream_send(qmp->fd, command->line + command->sent,
-                                  command->size - command->sent, &command->fd,
-                                  command->fd >= 0);
         if (n == -EAGAIN) {
             return 0;
         }
@@ -261,14 +299,9 @@ send_commands(struct libspawn__qmp *qmp, struct libspawn_err *err)
             return libspawn__fail_errno(err, (int)-n, "sending '%s' to QEMU",
                                         command->name);
         }
-        libspawn__auto_close(&command->fd);
-        command->fd = -1;
-        command->sent += (size_t)n;
-        if (command->sent == command->size) {
-            libspawn__list_remove(&command->link);
-            libspawn__list_append(&qmp->unanswered, &command->link);
-        }
+        count_sent(qmp, (size_t)n);
     }
+    return 0;
 }
 
 /* ---- Messages from QEMU ------------------------------------------------ */

@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
 #include "base/pidref.h"
@@ -112,6 +113,11 @@ enum {
  * send; the descriptors ride on the first. */
 ssize_t libspawn__stream_send(int fd, const void *bytes, size_t size,
                               const int *fds, size_t n_fds);
+
+/* The same of what lies in several places, none of them empty. */
+ssize_t libspawn__stream_send_parts(int fd, const struct iovec *parts,
+                                    size_t n_parts, const int *fds,
+                                    size_t n_fds);
 
 /* Receives one message.  Up to *n_fds_r descriptors are stored, close-on-exec;
  * *n_fds_r becomes their number; a message that carries more, or that is

@@ -18,21 +18,20 @@ enum {
 };
 
 ssize_t
-libspawn__stream_send(int fd, const void *bytes, size_t size, const int *fds,
-                      size_t n_fds)
+libspawn__stream_send_parts(int fd, const struct iovec *parts, size_t n_parts,
+                            const int *fds, size_t n_fds)
 {
     union {
         struct cmsghdr header; /* for its alignment */
         char bytes[SEND_CONTROL_SIZE];
     } control = { .bytes = { 0 } };
-    /* The cast takes away a const that iovec has no way to say. */
-    struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes,
-                         .iov_len = size };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+    /* The cast takes away a const that msghdr has no way to say. */
+    struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)parts,
+                              .msg_iovlen = n_parts };
     ssize_t n;
 
     /* An empty message would look like the end to the receiver. */
-    if (!size || n_fds > LIBSPAWN__STREAM_FDS_MAX) {
+    if (!n_parts || !parts[0].iov_len || n_fds > LIBSPAWN__STREAM_FDS_MAX) {
         return -EINVAL;
     }
     if (n_fds) {
@@ -47,6 +46,17 @@ libspawn__stream_send(int fd, const void *bytes, size_t size, const int *fds,
         n = sendmsg(fd, &message, MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+ssize_t
+libspawn__stream_send(int fd, const void *bytes, size_t size, const int *fds,
+                      size_t n_fds)
+{
+    /* The cast takes away a const that iovec has no way to say. */
+    const struct iovec iov = { .iov_base = (void *)(uintptr_t)bytes,
+                               .iov_len = size };
+
+    return libspawn__stream_send_parts(fd, &iov, 1, fds, n_fds);
 }
 
 /* The descriptors of 'message', which may be more than the sender meant us to

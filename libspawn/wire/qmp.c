@@ -53,6 +53,7 @@ struct libspawn__qmp {
     bool dispatching; /* on_io is at work */
     bool freed;       /* and shall release the structure in the end */
     bool send_failed; /* only what QEMU said last is still to be read */
+    bool sends_ahead; /* of the greeting */
 
     struct libspawn__lines lines;
 
@@ -190,10 +191,10 @@ unlink_command(struct libspawn__qmp *qmp, struct command *command)
 static struct command *
 next_to_send(const struct libspawn__qmp *qmp)
 {
-    bool may_send = (qmp->state == NEGOTIATING || qmp->state == READY) &&
-                    !qmp->send_failed;
+    bool may_send = qmp->state == NEGOTIATING || qmp->state == READY ||
+                    (qmp->state == GREETING && qmp->sends_ahead);
 
-    return may_send ? first_command(&qmp->queued) : NULL;
+    return may_send && !qmp->send_failed ? first_command(&qmp->queued) : NULL;
 }
 
 static void
@@ -302,6 +303,15 @@ send_commands(struct libspawn__qmp *qmp, struct libspawn_err *err)
         count_sent(qmp, (size_t)n);
     }
     return 0;
+}
+
+/* What cannot be sent now is tried again, and an error told, from on_io. */
+void
+libspawn__qmp_send_ahead(struct libspawn__qmp *qmp)
+{
+    qmp->sends_ahead = true;
+    send_commands(qmp, NULL);
+    update_events(qmp);
 }
 
 /* ---- Messages from QEMU ------------------------------------------------ */

@@ -4,7 +4,7 @@
  *   GREETING --> NEGOTIATING --> READY --> CLOSED
  *
  *   GREETING     connected, or about to be; QEMU has to speak first
- *   NEGOTIATING  greeting read, qmp_capabilities sent
+ *   NEGOTIATING  greeting read, qmp_capabilities sent (or sent before)
  *   READY        commands are answered; 'ready' was called
  *   CLOSED       end of file, protocol error or disposal; 'closed' was called
  *
@@ -71,6 +71,12 @@ int libspawn__qmp_command(struct libspawn__qmp *qmp, const char *command,
                           const char *arguments_json, int fd,
                           libspawn__qmp_reply_fn *fn, void *user,
                           struct libspawn_err *err);
+
+/* For who only asks: what is queued is sent at once, and what follows too,
+ * instead of when QEMU has greeted.  That saves both sides a turn.  A QEMU that
+ * serves another client meanwhile may find it, and do it, when this client has
+ * long left. */
+void libspawn__qmp_send_ahead(struct libspawn__qmp *qmp);
 
 /* For a program that this process becomes: its socket, borrowed, while there
  * is nothing that has come or gone by half, and no answer due; else -1. */

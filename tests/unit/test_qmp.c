@@ -33,6 +33,67 @@ TEST(qmp_before_the_greeting__says_nothing)
     ck_assert_str_eq(scene.log.data, "ready 5");
 }
 
+TEST(qmp_that_sends_ahead__waits_for_no_greeting)
+{
+    AUTO_SCENE struct scene scene;
+
+    scene_init(&scene);
+    scene_command(&scene, "early");
+    libspawn__qmp_send_ahead(scene.qmp);
+    assert_said(&scene, "{\"execute\":\"qmp_capabilities\",\"id\":0}\n"
+                        "{\"execute\":\"early\",\"id\":1}\n");
+    scene_command(&scene, "soon");
+    scene_settle(&scene);
+    assert_said(&scene, "{\"execute\":\"soon\",\"id\":2}\n");
+    peer_says(&scene, GREETING NEGOTIATED);
+    assert_said(&scene, "");
+    peer_says(&scene, "{\"return\": 5, \"id\": 1}\r\n"
+                      "{\"return\": 6, \"id\": 2}\r\n");
+    ck_assert_str_eq(scene.log.data, "ready 5 6");
+}
+
+TEST(qmp_that_sends_ahead__believes_no_answer_before_the_greeting)
+{
+    AUTO_SCENE struct scene scene;
+
+    scene_init(&scene);
+    scene_command(&scene, "early");
+    libspawn__qmp_send_ahead(scene.qmp);
+    peer_says(&scene, "{\"return\": 5, \"id\": 1}\r\n");
+    ck_assert_str_eq(scene.log.data, "protocol closed:protocol");
+}
+
+TEST(qmp_that_sends_ahead_to_nobody__hears_it_from_the_loop)
+{
+    AUTO_SCENE struct scene scene;
+
+    scene_init(&scene);
+    scene_command(&scene, "early");
+    libspawn__auto_close(&scene.peer);
+    scene.peer = -1;
+    libspawn__qmp_send_ahead(scene.qmp);
+    ck_assert_str_eq(scene.log.data, "");
+    scene_settle(&scene);
+    ck_assert_str_eq(scene.log.data, "gone closed:gone");
+}
+
+/* More than go in one message. */
+TEST(qmp_many_commands_at_once__arrive_in_their_order)
+{
+    AUTO_BUF struct libspawn__buf expected = { 0 };
+    AUTO_SCENE struct scene scene;
+    int i;
+
+    scene_init_ready(&scene);
+    for (i = 1; i <= 20; i++) {
+        scene_command(&scene, "x");
+        libspawn__buf_printf(&expected, "{\"execute\":\"x\",\"id\":%d}\n",
+                             i);
+    }
+    scene_settle(&scene);
+    assert_said(&scene, expected.data);
+}
+
 TEST(qmp_answer_before_the_negotiation__is_not_believed)
 {
     AUTO_SCENE struct scene scene;

@@ -117,8 +117,10 @@ ask(struct libspawn_host *host, struct asked *asked, struct libspawn_err *err)
                                asked, err);
     if (rc) {
         hang_up(asked);
+        return rc;
     }
-    return rc;
+    libspawn__qmp_send_ahead(asked->qmp);
+    return 0;
 }
 
 /* With more guests than descriptors the later ones wait for the earlier. */

@@ -180,12 +180,10 @@ SWEEP_TESTS := \
   test_sweep_kernel \
   test_sweep_many \
   test_sweep_memory \
-  test_sweep_recycle
+  test_sweep_recycle \
+  test_sweep_soak
 
-# For long; make check-long runs it.
-SOAK_TESTS := test_sweep_soak
-
-$(foreach t,$(SWEEP_TESTS) $(SOAK_TESTS),$(eval \
+$(foreach t,$(SWEEP_TESTS),$(eval \
   EXTRA_SOURCES_$(t) := tests/sweep/deed.c))
 EXTRA_SOURCES_test_sweep_crash += tests/sweep/crash.c tests/sweep/lead.c
 EXTRA_SOURCES_test_sweep_fail += tests/sweep/gate.c
@@ -280,7 +278,7 @@ LIBS_$(1) := $$(EXTRA_LIBS_$(1)) $$(TEST_LIBS)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call test_program,$(t),unit)))
 $(foreach t,$(FLOW_TESTS),$(eval $(call test_program,$(t),flow)))
-$(foreach t,$(SWEEP_TESTS) $(SOAK_TESTS),$(eval $(call test_program,$(t),sweep)))
+$(foreach t,$(SWEEP_TESTS),$(eval $(call test_program,$(t),sweep)))
 $(foreach t,$(CLI_TESTS),$(eval $(call test_program,$(t),cli)))
 $(foreach t,$(XEN_TESTS),$(eval $(call test_program,$(t),xen)))
 $(foreach t,$(SANITY_TESTS),$(eval $(call test_program,$(t),sanity)))
@@ -294,8 +292,7 @@ $(foreach t,$(FAKE_PROGRAMS),$(eval $(call fake_program,$(t))))
 UNIT_PROGRAMS   := $(UNIT_TESTS:%=$(BUILD)/tests/unit/%)
 FLOW_PROGRAMS   := $(FLOW_TESTS:%=$(BUILD)/tests/flow/%)
 LONG_PROGRAMS   := $(LONG_TESTS:%=$(BUILD)/tests/flow/%) \
-  $(LONG_CLI_TESTS:%=$(BUILD)/tests/cli/%) \
-  $(SOAK_TESTS:%=$(BUILD)/tests/sweep/%)
+  $(LONG_CLI_TESTS:%=$(BUILD)/tests/cli/%)
 SWEEP_PROGRAMS  := $(SWEEP_TESTS:%=$(BUILD)/tests/sweep/%)
 CLI_PROGRAMS    := $(CLI_TESTS:%=$(BUILD)/tests/cli/%)
 XEN_PROGRAMS    := $(XEN_TESTS:%=$(BUILD)/tests/xen/%)
@@ -304,7 +301,6 @@ FAKES           := $(FAKE_PROGRAMS:%=$(BUILD)/tests/fake/%) \
   $(GLIBC_WATCHER:%=$(BUILD)/%)
 
 TEST_PROGRAMS := $(UNIT_PROGRAMS) $(FLOW_PROGRAMS) $(SWEEP_PROGRAMS) \
-  $(SOAK_TESTS:%=$(BUILD)/tests/sweep/%) \
   $(CLI_PROGRAMS) \
   $(XEN_PROGRAMS) $(SANITY_PROGRAMS) $(FAKES)
 

@@ -533,6 +533,57 @@ libspawn__store_txn_abort(struct libspawn__store *store,
     }
 }
 
+/* Those of one path, in a transaction: somebody may write a child. */
+static int
+prune_once(struct libspawn__store *store, struct libspawn__store_txn *txn,
+           char *path, struct libspawn_err *err)
+{
+    char *slash;
+    int rc = 0;
+
+    while (!rc && (slash = strrchr(path, '/')) &&
+           memchr(path + 1, '/', (size_t)(slash - path - 1))) {
+        AUTO_STRV struct libspawn__strv names = { 0 };
+
+        *slash = '\0';
+        rc = libspawn__store_list(store, txn, path, &names, err);
+        if (names.n_items) {
+            break;
+        }
+        if (!rc) {
+            rc = libspawn__store_discard(store, txn, path, err);
+        } else if (rc == LIBSPAWN_ERR_NOT_FOUND) {
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+int
+libspawn__store_prune(struct libspawn__store *store, const char *path,
+                      struct libspawn_err *err)
+{
+    int rc;
+
+    do {
+        AUTO_FREE char *left = strdup(path);
+        struct libspawn__store_txn *txn;
+
+        rc = left ? libspawn__store_txn_begin(store, &txn, err)
+                  : libspawn__fail_nomem(err);
+        if (rc) {
+            return rc;
+        }
+        rc = prune_once(store, txn, left, err);
+        if (rc) {
+            libspawn__store_txn_abort(store, txn);
+        } else {
+            rc = libspawn__store_txn_commit(store, txn, err);
+        }
+    } while (rc == LIBSPAWN_ERR_CONFLICT);
+    return rc;
+}
+
 /* ---- Guests as clients ------------------------------------------------- */
 
 static int

@@ -156,6 +156,11 @@ int libspawn__store_txn_commit(struct libspawn__store *store,
 void libspawn__store_txn_abort(struct libspawn__store *store,
                                struct libspawn__store_txn *txn);
 
+/* Removes the nodes above 'path', which need not exist, that have no child:
+ * those that writing it made.  One at the top stays. */
+int libspawn__store_prune(struct libspawn__store *store, const char *path,
+                          struct libspawn_err *err);
+
 /* ---- Guests as clients -------------------------------------------------
  *
  * A guest on Xen speaks to the store itself, through a page of its memory

@@ -201,11 +201,16 @@ kill_caller(struct libspawn__pidref *caller)
 static void
 assert_all_gone(struct story *story, int64_t began)
 {
+    AUTO_STRV struct libspawn__strv names = { 0 };
     struct libspawn__record record;
 
     ck_assert_msg(harness_wait_children(STORY_WAIT_MS), "a process is left");
     ck_assert_int_lt(libspawn__clock_now_ms() - began, GONE_MS);
     ck_assert_msg(!story_read_record(story, &record), "a record is left");
+    /* Nor what was made for it: others may have cleaned up before. */
+    assert_code(libspawn__store_list(story->store, NULL, "/libxl/1", &names,
+                                     NULL),
+                LIBSPAWN_ERR_NOT_FOUND);
 }
 
 static void

@@ -213,6 +213,21 @@ TEST(store_discard__is_a_remove_that_does_not_mind_a_missing_node)
                 LIBSPAWN_ERR_INVALID);
 }
 
+TEST(store_prune__removes_what_is_empty_above_and_nothing_else)
+{
+    AUTO_STORE struct libspawn__store *store = contract_open_clean();
+    struct libspawn_err err;
+
+    contract_write(store, TOP "/a/x", "1");
+    contract_write(store, TOP "/a/b/c/d", "2");
+    assert_ok(libspawn__store_prune(store, TOP "/a/b/c/d", &err), &err);
+    ck_assert(contract_has(store, NULL, TOP "/a/b/c/d", "2"));
+    contract_remove(store, TOP "/a/b/c/d");
+    assert_ok(libspawn__store_prune(store, TOP "/a/b/c/d", &err), &err);
+    ck_assert(contract_has(store, NULL, TOP "/a/b", NULL));
+    ck_assert(contract_has(store, NULL, TOP "/a/x", "1"));
+}
+
 TEST(store_remove_the_root__is_invalid)
 {
     AUTO_STORE struct libspawn__store *store = contract_open_clean();

@@ -150,7 +150,9 @@ remove_pid_nodes(struct watcher *w)
     return is_gone;
 }
 
-/* What cannot be removed is left to the caller. */
+/* What cannot be removed is left to the caller.  When that is gone, whoever
+ * looked after what it left may have been quicker than the record was written;
+ * so what else came with it goes, too. */
 static void
 remove_records(struct watcher *w)
 {
@@ -166,6 +168,9 @@ remove_records(struct watcher *w)
         struct libspawn__watcher_message message = { 0 };
 
         watcher_send(w, &message, LIBSPAWN__WATCHER_REMAINS, -1);
+    }
+    if (w->caller_fd < 0) {
+        libspawn__store_prune(w->store, w->plan.record_path, NULL);
     }
 }
 

@@ -96,7 +96,9 @@ read_state(pid_t pid, struct libspawn__process_state *state_r,
     }
     /* The kernel makes the line at one moment, for one read.  ESRCH when the
      * process was reaped since. */
-    n = read(fd, stat, sizeof stat - 1);
+    do {
+        n = read(fd, stat, sizeof stat - 1);
+    } while (n < 0 && errno == EINTR);
     if (n < 0) {
         return libspawn__fail_errno(err, errno, "reading '%s'", path);
     }

@@ -209,8 +209,9 @@ run_timers(struct libspawn__io *io, uint32_t events)
     uint64_t n_expired;
 
     (void)events;
-    /* Drained here; if the read fails nothing has expired. */
-    if (read(loop->timer_fd, &n_expired, sizeof n_expired) < 0) {
+    /* Drained here; the list knows what has expired, whatever this says. */
+    if (read(loop->timer_fd, &n_expired, sizeof n_expired) < 0 &&
+        errno == EAGAIN) {
         return;
     }
     loop->armed_ms = LIBSPAWN__NEVER;
@@ -269,7 +270,8 @@ run_tasks(struct libspawn__io *io, uint32_t events)
     uint64_t n_posted;
 
     (void)events;
-    if (read(loop->task_fd, &n_posted, sizeof n_posted) < 0) {
+    if (read(loop->task_fd, &n_posted, sizeof n_posted) < 0 &&
+        errno == EAGAIN) {
         return;
     }
     /* Only what is pending now: a task that posts itself again must let the

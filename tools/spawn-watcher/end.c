@@ -3,6 +3,7 @@
  */
 #include "tools/spawn-watcher/watcher.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -313,7 +314,8 @@ on_sigchld(struct libspawn__io *io, uint32_t events)
 
     (void)events;
     /* Several signals become one, so what counts is what wait says. */
-    if (read(w->sigchld_fd, &info, sizeof info) > 0) {
+    /* Whatever else this says, there is something to be reaped. */
+    if (read(w->sigchld_fd, &info, sizeof info) > 0 || errno != EAGAIN) {
         watcher_reap(w);
     }
 }

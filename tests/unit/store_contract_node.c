@@ -54,6 +54,48 @@ TEST(store_read_without_size__is_allowed)
     ck_assert_str_eq(value, "1");
 }
 
+TEST(store_read_each__gives_what_a_read_of_each_would)
+{
+    static const char bytes[] = { 'a', '\0', '\n', '\xff', ' ', 'z' };
+    AUTO_STORE struct libspawn__store *store = contract_open_clean();
+    struct libspawn__store_item items[] = {
+        { .path = TOP "/a" },
+        { .path = TOP "/missing" },
+        { .path = TOP "/b/c" },
+        { .path = TOP "/b" },
+    };
+
+    contract_write(store, TOP "/a", "1");
+    assert_ok(libspawn__store_write(store, NULL, TOP "/b/c", bytes,
+                                    sizeof bytes, NULL),
+              NULL);
+    libspawn__store_read_each(store, items, ARRAY_SIZE(items));
+    assert_ok(items[0].rc, NULL);
+    ck_assert_str_eq(items[0].value, "1");
+    assert_code(items[1].rc, LIBSPAWN_ERR_NOT_FOUND);
+    ck_assert_ptr_null(items[1].value);
+    assert_ok(items[2].rc, NULL);
+    ck_assert_uint_eq(items[2].size, sizeof bytes);
+    ck_assert_mem_eq(items[2].value, bytes, sizeof bytes);
+    assert_ok(items[3].rc, NULL);
+    ck_assert_str_eq(items[3].value, "");
+    libspawn__store_items_dispose(items, ARRAY_SIZE(items));
+    ck_assert_ptr_null(items[0].value);
+}
+
+TEST(store_read_each_with_a_bad_path__reads_the_others)
+{
+    AUTO_STORE struct libspawn__store *store = contract_open_clean();
+    struct libspawn__store_item items[] = { { .path = TOP "/../x" },
+                                            { .path = TOP "/a" } };
+
+    contract_write(store, TOP "/a", "1");
+    libspawn__store_read_each(store, items, ARRAY_SIZE(items));
+    assert_code(items[0].rc, LIBSPAWN_ERR_INVALID);
+    ck_assert_str_eq(items[1].value, "1");
+    libspawn__store_items_dispose(items, ARRAY_SIZE(items));
+}
+
 TEST(store_printf__writes_the_formatted_string)
 {
     AUTO_STORE struct libspawn__store *store = contract_open_clean();

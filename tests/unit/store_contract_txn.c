@@ -455,6 +455,23 @@ TEST(store_server_lost__is_gone_for_every_call)
                 LIBSPAWN_ERR_GONE);
 }
 
+TEST(store_server_lost_before_nodes_are_read__is_gone_for_each)
+{
+    AUTO_STORE struct libspawn__store *store = open_to_lose();
+    struct libspawn__store_item items[] = { { .path = TOP "/a" },
+                                            { .path = TOP "/b" } };
+    int i;
+
+    contract_write(store, TOP "/a", "1");
+    store_contract.lose();
+    for (i = 0; i < 2; i++) {
+        libspawn__store_read_each(store, items, ARRAY_SIZE(items));
+        assert_code(items[0].rc, LIBSPAWN_ERR_GONE);
+        assert_code(items[1].rc, LIBSPAWN_ERR_GONE);
+        ck_assert_ptr_null(items[0].value);
+    }
+}
+
 TEST(store_server_lost_before_a_read__is_gone)
 {
     AUTO_STORE struct libspawn__store *store = open_to_lose();

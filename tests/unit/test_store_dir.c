@@ -321,6 +321,24 @@ TEST(dir_journal_found__is_completed_by_a_read)
     ck_assert_int_eq(access("store/.store/journal", F_OK), -1);
 }
 
+TEST(dir_journal_found__is_completed_before_nodes_are_read)
+{
+    AUTO_STORE struct libspawn__store *store = contract_open_clean();
+    struct libspawn__store_item items[] = { { .path = TOP "/a" },
+                                            { .path = TOP "/b" } };
+
+    contract_write(store, TOP "/a", "old");
+    harness_write_file("store/.store/journal", "libspawn-journal 1\n"
+                                               "w " TOP "/a 3\nnew\n"
+                                               "w " TOP "/b 3\nnew\n"
+                                               "end\n");
+    libspawn__store_read_each(store, items, ARRAY_SIZE(items));
+    ck_assert_str_eq(items[0].value, "new");
+    ck_assert_str_eq(items[1].value, "new");
+    libspawn__store_items_dispose(items, ARRAY_SIZE(items));
+    ck_assert_int_eq(access("store/.store/journal", F_OK), -1);
+}
+
 TEST(dir_journal_without_end__is_dropped)
 {
     AUTO_STORE struct libspawn__store *store = contract_open_clean();

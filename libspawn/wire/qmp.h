@@ -73,9 +73,9 @@ int libspawn__qmp_command(struct libspawn__qmp *qmp, const char *command,
                           struct libspawn_err *err);
 
 /* For who only asks: what is queued is sent at once, and what follows too,
- * instead of when QEMU has greeted.  That saves both sides a turn.  A QEMU that
- * serves another client meanwhile may find it, and do it, when this client has
- * long left. */
+ * instead of when QEMU has greeted.  That saves both sides a turn.  A QEMU
+ * that serves another client meanwhile may find it, and do it, when this
+ * client has long left. */
 void libspawn__qmp_send_ahead(struct libspawn__qmp *qmp);
 
 /* For a program that this process becomes: its socket, borrowed, while there

@@ -425,6 +425,17 @@ client_run_until_closed(struct client *client)
     }
 }
 
+static void
+client_run_until(struct client *client, const char *log)
+{
+    int64_t deadline_ms = libspawn__clock_now_ms() + SESSION_MS;
+
+    while (!client->log.size || strcmp(client->log.data, log) != 0) {
+        ck_assert_int_lt(libspawn__clock_now_ms(), deadline_ms);
+        assert_ok(libspawn__loop_wait(client->loop, SESSION_MS, NULL), NULL);
+    }
+}
+
 TEST_TIMEOUT(qmp_qemu_client_connected_before_qemu_runs__is_served, TEST_S)
 {
     AUTO_CLIENT struct client client = { 0 };
@@ -444,6 +455,32 @@ TEST_TIMEOUT(qmp_qemu_client_connected_before_qemu_runs__is_served, TEST_S)
     /* QEMU removes the path that a listener was bound to, but ours was bound
      * to a temporary one: a successor's socket under this name is safe. */
     ck_assert_int_eq(access("q", F_OK), 0);
+}
+
+/* The first before QEMU runs, the others while it does. */
+TEST_TIMEOUT(qmp_qemu_commands_sent_ahead_of_the_greeting__are_done, TEST_S)
+{
+    int listener = listen_for_qemu();
+    AUTO_CLIENT struct client early = { 0 };
+    struct qemu qemu;
+    int i;
+
+    client_connect(&early);
+    client_command(&early, "query-status", -1);
+    libspawn__qmp_send_ahead(early.qmp);
+    qemu = start_qemu(listener);
+    client_run_until(&early, "ready done");
+    client_dispose(&early);
+    early = (struct client){ 0 };
+    for (i = 0; i < 20; i++) {
+        AUTO_CLIENT struct client client = { 0 };
+
+        client_connect(&client);
+        client_command(&client, "query-status", -1);
+        libspawn__qmp_send_ahead(client.qmp);
+        client_run_until(&client, "ready done");
+    }
+    qemu_dispose(&qemu);
 }
 
 /* All in one write: each descriptor has to reach its own command. */

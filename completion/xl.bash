@@ -107,7 +107,17 @@ _xl() {
             _xl_offer_files "$current"
         fi
         ;;
-    version:*) ;;
+    pci-release:* | pci-reserve:*)
+        if [ "$n_arguments" = 0 ]; then
+            _xl_offer "$current" < <(_xl_guests "$program" "${where[@]}")
+        else
+            _xl_offer "$current" < <(
+                "$program" "${where[@]}" pci-assignable-list 2>/dev/null |
+                    sed 's/ .*//'
+            )
+        fi
+        ;;
+    pci-assignable-list:* | version:*) ;;
     *) _xl_offer "$current" < <(_xl_guests "$program" "${where[@]}") ;;
     esac
 }

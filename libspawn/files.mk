@@ -99,6 +99,12 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/monitor.c \
   libspawn/guest/names.c \
   libspawn/guest/ops.c \
+  libspawn/guest/pci.c \
+  libspawn/guest/pci_address.c \
+  libspawn/guest/pci_list.c \
+  libspawn/guest/pci_rules.c \
+  libspawn/guest/pci_sysfs.c \
+  libspawn/guest/pci_table.c \
   libspawn/guest/next_config.c \
   libspawn/guest/plugin.c \
   libspawn/guest/qemu/args.c \

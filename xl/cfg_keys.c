@@ -10,6 +10,7 @@
 #include "xl/cfg_disk.h"
 #include "xl/cfg_nic.h"
 #include "xl/cfg_part.h"
+#include "xl/cfg_pci.h"
 #include "xl/cfg_set.h"
 #include "xl/cfg_unsupported.h"
 
@@ -166,6 +167,28 @@ set_nics(const struct xl__cfg_reader *reader, const struct xl__cfg_key *key,
     return rc;
 }
 
+static int
+set_pci(const struct xl__cfg_reader *reader, const struct xl__cfg_key *key,
+        const struct xl__cfg_setting *setting)
+{
+    AUTO_STRV struct libspawn__strv list = { 0 };
+    const struct xl__cfg_value *value = &setting->value;
+    size_t i;
+    int rc = check_descriptions(reader, key, setting);
+
+    for (i = 0; !rc && i < value->n_items; i++) {
+        rc = xl__cfg_pci_parse(xl__cfg_text(&value->items[i]),
+                               &value->items[i].place, &list, reader->warnings,
+                               reader->err);
+    }
+    if (!rc) {
+        reader->config->pci = TAKE_PTR(list.items);
+        reader->config->n_pci = list.n_items;
+        list.n_items = 0;
+    }
+    return rc;
+}
+
 static xl__cfg_set_fn set_vfb;
 
 /* ---- The table --------------------------------------------------------- */
@@ -259,6 +282,7 @@ static const struct xl__cfg_key keys[] = {
     WORD("on_soft_reset", on_soft_reset, action),
     WORD("on_watchdog", on_watchdog, action),
     CHOICE("pae", pae),
+    OTHER("pci", set_pci),
     STRING("ramdisk", ramdisk),
     OTHER("root", xl__cfg_set_later),
     NUMBER("rtc_timeoffset", i32, rtc_timeoffset, INT32_MIN, INT32_MAX),

@@ -60,7 +60,6 @@ static const struct {
     { "opengl", NULL },
     { "p9", NULL },
     { "passthrough", NULL },
-    { "pci", NULL },
     { "pci_msitranslate", NULL },
     { "pci_permissive", NULL },
     { "pci_power_mgmt", NULL },

@@ -8,6 +8,7 @@ XL_CFG_SOURCES := \
   xl/cfg_nic.c \
   xl/cfg_parse.c \
   xl/cfg_part.c \
+  xl/cfg_pci.c \
   xl/cfg_set.c \
   xl/cfg_unsupported.c
 
@@ -26,6 +27,7 @@ SOURCES_xl := \
   xl/list.c \
   xl/lock.c \
   xl/main.c \
+  xl/pci.c \
   xl/paths.c \
   xl/shutdown.c \
   xl/simple.c \

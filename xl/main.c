@@ -74,6 +74,13 @@ const struct xl__command xl__commands[] = {
       "  -n, --nonblock        fail at once if somebody has it\n"
       "  -w, --wait=SECONDS    how long to wait for it; default for ever\n",
       xl__lock_run },
+    { "pci-assignable-list", "[--json]",
+      "List PCI devices for guests, and whose they are.",
+      "      --json  as JSON\n", xl__pci_list_run },
+    { "pci-release", "NAME DEVICE", "End what pci-reserve began.", NULL,
+      xl__pci_release_run },
+    { "pci-reserve", "NAME DEVICE", "Keep a PCI device for guests of a name.",
+      NULL, xl__pci_reserve_run },
     { "screenshot", "GUEST FILE.png", "Save the picture on its screen.", NULL,
       xl__screenshot_run },
     { "supervise", "[--reexec] --all | GUEST...",
@@ -98,7 +105,7 @@ print_help(FILE *out)
     fputs("usage: xl [-v] [--state-dir=DIRECTORY] COMMAND [ARGUMENT]...\n\n",
           out);
     for (command = xl__commands; command->name; command++) {
-        fprintf(out, "  %-14s %s\n", command->name, command->summary);
+        fprintf(out, "  %-20s %s\n", command->name, command->summary);
     }
     fputs("\n`xl help COMMAND` tells more; see also xl(1).\n", out);
 }

@@ -23,6 +23,7 @@ struct libspawn__args {
     /* It may not open them: disks, kernel, ramdisk and tap interfaces are
      * descriptors from LIBSPAWN__DM_KERNEL_FD on. */
     bool is_handed;
+    const struct libspawn__strv *pci; /* addresses; NULL: none */
     struct libspawn_err err; /* err.code is 0 while all is well */
 };
 

@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 #include "base/util.h"
 #include "guest/config_fields.h"
+#include "guest/pci_address.h"
 #include "guest/vdev.h"
 
 enum {
@@ -406,6 +407,31 @@ check_nics(struct check *check)
 }
 
 static int
+check_pci(struct check *check)
+{
+    const struct libspawn_guest_config *config = check->config;
+    size_t i;
+
+    if (config->n_pci > LIBSPAWN__PCI_MAX) {
+        return FAIL(check, "pci", LIBSPAWN__PCI_MAX,
+                    "there are more than %d PCI devices", LIBSPAWN__PCI_MAX);
+    }
+    for (i = 0; i < config->n_pci; i++) {
+        const char *at = config->pci[i];
+
+        do {
+            struct libspawn__pci_choice choice;
+
+            check->fault = (struct libspawn__config_fault){ "pci", i };
+            if (libspawn__pci_choice_next(&at, &choice, check->err)) {
+                return LIBSPAWN_ERR_INVALID;
+            }
+        } while (*at);
+    }
+    return 0;
+}
+
+static int
 check_display(struct check *check)
 {
     static const char *const vga_words[] = { "stdvga", "cirrus", "qxl",
@@ -507,8 +533,8 @@ libspawn__guest_config_check(const struct libspawn_guest_config *config,
                              struct libspawn_err *err)
 {
     static int (*const checks[])(struct check * check) = {
-        check_text, check_name,  check_uuid, check_memory,  check_vcpus,
-        check_boot, check_disks, check_nics, check_display,
+        check_text, check_name,  check_uuid, check_memory, check_vcpus,
+        check_boot, check_disks, check_nics, check_pci,    check_display,
     };
     struct check check = { .config = config, .err = err };
     size_t i;

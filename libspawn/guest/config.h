@@ -16,6 +16,7 @@ enum {
     LIBSPAWN__VIDEORAM_MIB_MAX = 2048,
     LIBSPAWN__DISKS_MAX = 1024,
     LIBSPAWN__NICS_MAX = 256,
+    LIBSPAWN__PCI_MAX = 32, /* slots of the guest's bus */
     LIBSPAWN__VNC_DISPLAY_MAX = 65535 - 5900 /* the first one's TCP port */
 };
 

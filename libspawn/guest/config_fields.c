@@ -169,6 +169,7 @@ static const struct libspawn__field guest_config_fields[] = {
     FIELD(STRING, boot),
     RECORDS_FIELD(disks, disk),
     RECORDS_FIELD(nics, nic),
+    STRINGS_FIELD(pci),
     STRINGS_FIELD(serials),
     RECORD_FIELD(vnc, vnc),
     FIELD(CHOICE, sdl),

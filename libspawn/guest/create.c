@@ -624,5 +624,6 @@ libspawn_create_free(struct libspawn_create *create)
     libspawn__task_cancel(&create->task);
     libspawn__dm_free(create->dm);
     libspawn__lock_dispose(&create->guest_lock);
+    libspawn__strv_dispose(&create->pci);
     free(create);
 }

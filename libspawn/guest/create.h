@@ -67,6 +67,7 @@ struct libspawn_create {
     struct libspawn__restrict restricted; /* see guest/confine.h */
     void *impl;                           /* the hypervisor's own */
     struct libspawn__examination examination;
+    struct libspawn__strv pci; /* addresses of the host's devices it has */
 
     /* Ends what the pending step waits for, after which it is done as always,
      * with create->err.  NULL: its device model's end is its end too. */

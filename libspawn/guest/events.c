@@ -37,6 +37,7 @@ static const char *const kind_names[] = {
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED] = "supervisor-started",
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT] = "supervisor-left",
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST] = "supervisor-lost",
+    [LIBSPAWN_GUEST_EVENT_PCI_TAKEN_OVER] = "pci-taken-over",
 };
 
 const char *

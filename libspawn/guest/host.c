@@ -81,6 +81,16 @@ make_lock_dir(const char *state_dir, struct libspawn_err *err)
     return 0;
 }
 
+static int
+find_sysfs(const char *given, char **path_r, struct libspawn_err *err)
+{
+    if (!given || !given[0]) {
+        given = secure_getenv("XL_SYSFS_DIR");
+    }
+    return libspawn__str_assign(path_r, given && given[0] ? given : "/sys",
+                                err);
+}
+
 /* ---- Hypervisor -------------------------------------------------------- */
 
 /* A watcher starts while we do.  That it cannot is nothing to talk of now: a
@@ -136,6 +146,10 @@ open_host(struct libspawn_host *host,
                                            &host->state_dir, err);
 
     if (!rc) {
+        rc = find_sysfs(options ? options->sysfs_dir : NULL, &host->sysfs_dir,
+                        err);
+    }
+    if (!rc) {
         rc = make_state_dir(host->state_dir, err);
     }
     if (!rc) {
@@ -186,6 +200,7 @@ libspawn_host_close(struct libspawn_host *host)
         }
         libspawn__store_close(host->store);
         free(host->state_dir);
+        free(host->sysfs_dir);
         free(host);
     }
 }
@@ -355,6 +370,22 @@ libspawn__host_lock_start(struct libspawn_host *host,
     return rc ? rc
               : libspawn__lock_wait_start(host->ctx, &lock.request, &patience,
                                           fn, user, lock_r, wait_r, err);
+}
+
+int
+libspawn__host_lock_pci(struct libspawn_host *host,
+                        struct libspawn__lock *lock_r,
+                        struct libspawn_err *err)
+{
+    AUTO(dispose_name)
+    struct lock_name lock = {
+        .path = libspawn__str_format("%s/locks/pci", host->state_dir),
+        .name = strdup("the lock of PCI devices"),
+        .request.rank = LIBSPAWN__LOCK_RANK_PCI,
+    };
+    int rc = name_lock(&lock, err);
+
+    return rc ? rc : libspawn__lock_take(&lock.request, lock_r, err);
 }
 
 void

@@ -3,8 +3,9 @@
  *
  * Below the state directory, locks/host is held while names and numbers are
  * given, for a moment; locks/guest-D while guest D is made, changed or
- * removed.  Who only looks holds none.  The order is: the host, then guests by
- * ascending number; docs/ARCHITECTURE.md, "Locks".
+ * removed; locks/pci while PCI devices are given.  Who only looks holds none.
+ * The order is: the host, then guests by ascending number, then PCI devices;
+ * docs/ARCHITECTURE.md, "Locks".
  */
 #ifndef LIBSPAWN_GUEST_HOST_H
 #define LIBSPAWN_GUEST_HOST_H
@@ -41,6 +42,12 @@ int libspawn__host_lock_start(struct libspawn_host *host,
                               struct libspawn__lock *lock_r,
                               struct libspawn__lock_wait **wait_r,
                               struct libspawn_err *err);
+
+/* The lock of the table of PCI devices, which is held for a moment only; all
+ * others may be held meanwhile. */
+int libspawn__host_lock_pci(struct libspawn_host *host,
+                            struct libspawn__lock *lock_r,
+                            struct libspawn_err *err);
 
 /* libspawn_guest_destroy for its supervisor, which has its lock. */
 int libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,

@@ -20,6 +20,7 @@ struct libspawn_host {
     const struct libspawn__hypervisor *hypervisor;
     void *impl; /* the hypervisor's own */
     char *state_dir;
+    char *sysfs_dir;
     libspawn_waiting_fn *waiting; /* while others have a lock; may be NULL */
     void *waiting_user;
     void (*warning)(void *user, const char *sentence); /* may be NULL */

@@ -124,6 +124,10 @@ struct libspawn_guest_config {
     size_t n_disks;
     struct libspawn_nic *nics;
     size_t n_nics;
+    /* Devices of the host that become the guest's, "[DOMAIN:]BUS:DEVICE.FN" or
+     * "class:CCCC#N" each; "A|B" is one of the two.  NULL terminated. */
+    char **pci;
+    size_t n_pci;
     char **serials; /* one per port: "pty", "unix", "none", "/dev/..."; NULL
                        terminated, NULL when none */
     size_t n_serials;
@@ -206,6 +210,8 @@ struct libspawn_host_options {
                               $XDG_RUNTIME_DIR/xl */
     const char *next_guest; /* NULL, or the name of the guest that is about to
                                be created: what it needs is started ahead */
+    const char *sysfs_dir; /* where PCI devices are looked for; NULL:
+                              XL_SYSFS_DIR, else /sys */
     libspawn_waiting_fn *waiting; /* NULL: wait without a word */
     void *waiting_user;
     /* A sentence about what is not as it should be, though the call goes on:
@@ -377,6 +383,48 @@ LIBSPAWN_EXPORT int libspawn_guest_get_vnc(struct libspawn_host *host,
                                            uint32_t domid, char **address_r,
                                            struct libspawn_err *err);
 
+/* ---- PCI devices -------------------------------------------------------
+ *
+ * Devices of the host that guests can have: bound to the driver vfio-pci, or
+ * on Xen pciback.  A guest whose configuration names some (member 'pci') has
+ * them reserved from its creation until it is destroyed, whatever becomes of
+ * its device model meanwhile.
+ */
+struct libspawn_pci_info {
+    char address[20];      /* "0000:01:00.0" */
+    char class_number[24]; /* "class:0200#1", another word for it; "" for one
+                              that is not there */
+    bool is_assignable;    /* there, and bound to that driver */
+    bool is_kept;          /* for the name, until it is released */
+    char *guest;           /* whose it is; NULL: it is free */
+    char uuid[37];         /* of the guest that has it; "": none does */
+    int64_t since_ms;      /* reserved since, UTC; 0: it is free */
+};
+
+/* Those that can be reserved and those that are, by address; free with
+ * libspawn_pci_list_free. */
+LIBSPAWN_EXPORT int libspawn_pci_list(struct libspawn_host *host,
+                                      struct libspawn_pci_info **list_r,
+                                      size_t *n_r, struct libspawn_err *err);
+LIBSPAWN_EXPORT void libspawn_pci_list_free(struct libspawn_pci_info *list,
+                                            size_t n);
+
+/* Keeps the device for guests of that name, whether there is one or not, until
+ * libspawn_pci_release.  It is fine when it is theirs already.
+ * LIBSPAWN_ERR_EXISTS, with a sentence that says whose it is and since when;
+ * LIBSPAWN_ERR_NOT_FOUND; LIBSPAWN_ERR_DENIED when it is not bound to that
+ * driver, or when there is such a guest and its configuration does not name
+ * the device; LIBSPAWN_ERR_INVALID for what is no address. */
+LIBSPAWN_EXPORT int libspawn_pci_reserve(struct libspawn_host *host,
+                                         const char *name, const char *device,
+                                         struct libspawn_err *err);
+
+/* Ends that.  A guest that has the device keeps it until it is destroyed; when
+ * that is all there is to say, LIBSPAWN_ERR_BUSY. */
+LIBSPAWN_EXPORT int libspawn_pci_release(struct libspawn_host *host,
+                                         const char *name, const char *device,
+                                         struct libspawn_err *err);
+
 /* ---- Events ------------------------------------------------------------
  *
  * What happens to the guests of this host, whoever did or saw it.  It is kept
@@ -405,7 +453,9 @@ enum libspawn_guest_event_kind {
     LIBSPAWN_GUEST_EVENT_WORKER_DEGRADED,
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED,
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT, /* in order */
-    LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST  /* without a word */
+    LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST, /* without a word */
+    /* A PCI device was reserved for another guest, which is gone. */
+    LIBSPAWN_GUEST_EVENT_PCI_TAKEN_OVER
 };
 
 struct libspawn_guest_event {

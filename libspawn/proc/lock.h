@@ -29,6 +29,7 @@
 #define LIBSPAWN__LOCK_RANK_NONE UINT64_C(0)
 #define LIBSPAWN__LOCK_RANK_HOST UINT64_C(1)
 #define LIBSPAWN__LOCK_RANK_GUEST(DOMID) ((UINT64_C(1) << 32) + (DOMID))
+#define LIBSPAWN__LOCK_RANK_PCI (UINT64_C(1) << 33) /* behind any guest */
 
 struct libspawn__lock;
 

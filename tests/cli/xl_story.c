@@ -23,6 +23,7 @@ const char *const xl_steps[] = {
     "checking its files",
     "choosing a domain id",
     "making its directory and nodes",
+    "reserving its PCI devices",
     "starting the device model",
     "setting the VNC password",
     "attaching",

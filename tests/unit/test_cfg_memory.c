@@ -81,7 +81,8 @@ check_story(int (*story)(void))
 }
 
 static const char text[] =
-    "name = 'a'; type = 'hvm'; memroy = 1; pci = [ 'x' ]; vncviewer = 1\n"
+    "name = 'a'; type = 'hvm'; memroy = 1; vncviewer = 1\n"
+    "pci = [ '1:0.0|2:0.0,x=1' ]; p9 = [ 'x' ]\n"
     "uuid = '06ED00FE-1162-4FC4-B5D8-11993EE4A8B9'; memory = 64\n"
     "disk = [ 'tap:qcow2:/a,hda,w', ',hdc:cdrom,r', 'nbd:h,sda' ]\n"
     "disk += [ 'vdev=sdb,format=raw,script=s,backendtype=phy,target=/b' ]\n"

@@ -269,6 +269,19 @@ nics(struct libspawn__args *args)
     }
 }
 
+/* ---- Devices of the host ----------------------------------------------- */
+
+static void
+pci(struct libspawn__args *args)
+{
+    size_t i;
+
+    for (i = 0; args->pci && i < args->pci->n_items; i++) {
+        libspawn__args_option(args, "-device", "vfio-pci,host=%s",
+                              args->pci->items[i]);
+    }
+}
+
 /* ---- What happens at the guest's own end ------------------------------- */
 
 /* A reboot that is wished for is QEMU's own business: the machine is reset
@@ -341,6 +354,7 @@ static libspawn__args_group *const groups[] = {
     firmware,
     libspawn__args_boot,
     nics,
+    pci,
     libspawn__args_serials,
     libspawn__args_display,
     actions,

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "dm/vnc.h"
 #include "guest/confine.h"
+#include "guest/pci.h"
 #include "guest/qemu/qemu.h"
 #include "store/paths.h"
 #include "wire/stream.h"
@@ -20,6 +21,14 @@ check_files(struct libspawn_create *create, struct libspawn_err *err)
         return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
                               "a guest of type pv or pvh needs a Xen host; "
                               "here there is type = \"hvm\"");
+    }
+    if (create->config->n_pci &&
+        (create->config->dm_restrict == LIBSPAWN_CHOICE_YES ||
+         create->config->device_model_user)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "PCI devices of the host need a device model "
+                              "with all its rights, without dm_restrict and "
+                              "device_model_user");
     }
     return libspawn__qemu_check_files(create, err);
 }
@@ -183,6 +192,17 @@ make_files_and_nodes(struct libspawn_create *create, struct libspawn_err *err)
     return rc;
 }
 
+/* ---- PCI devices ------------------------------------------------------- */
+
+/* What removes the nodes of the guest gives them back (libspawn__qemu_remove),
+ * so that they are the guest's for as long as there is one. */
+static int
+reserve_pci(struct libspawn_create *create, struct libspawn_err *err)
+{
+    return libspawn__pci_reserve_for_guest(create->host, create->config,
+                                           create->uuid, &create->pci, err);
+}
+
 /* ---- Device model ------------------------------------------------------ */
 
 static bool
@@ -244,7 +264,8 @@ fill_plan(struct libspawn_create *create, const char *program,
     const struct libspawn_guest_config *config = create->config;
     AUTO_ARGS struct libspawn__args args = { .config = config,
                                              .domid = create->domid,
-                                             .is_handed = is_handed(create) };
+                                             .is_handed = is_handed(create),
+                                             .pci = &create->pci };
     AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
     AUTO_FREE char *record =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
@@ -362,8 +383,9 @@ set_vnc_password(struct libspawn_create *create, struct libspawn_err *err)
 }
 
 #define DEVICE_MODEL_STEPS                                                    \
-    { "starting the device model", start_device_model,                        \
-      libspawn__create_undo_dm },                                             \
+    { "reserving its PCI devices", reserve_pci, NULL },                       \
+        { "starting the device model", start_device_model,                    \
+          libspawn__create_undo_dm },                                         \
         { "waiting for the device model", libspawn__create_await_dm,          \
           libspawn__create_undo_dm },                                         \
     {                                                                         \

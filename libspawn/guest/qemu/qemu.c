@@ -15,6 +15,7 @@
 #include "guest/libxl_json.h"
 #include "guest/monitor.h"
 #include "guest/names.h"
+#include "guest/pci.h"
 #include "guest/qemu/list.h"
 #include "guest/removal.h"
 #include "guest/supervised.h"
@@ -68,6 +69,9 @@ libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
         return libspawn__fail_nomem(err);
     }
     rc = libspawn__confine_release(host, domid, uuid, err);
+    if (!rc && uuid) {
+        libspawn__pci_release_guest(host, uuid);
+    }
     if (!rc) {
         rc = libspawn__dir_remove_tree(dir, err);
     }

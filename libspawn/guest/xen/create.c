@@ -87,12 +87,17 @@ await_disks(struct libspawn_create *create, struct libspawn_err *err)
 /* A restricted device model is cut off from the store, by which a guest's
  * drivers would find a disk that it serves.  A CD drive is emulated only. */
 static int
-check_restriction(const struct libspawn_guest_config *config,
-                  const struct libspawn__xen_guest *guest,
-                  struct libspawn_err *err)
+check_supported(const struct libspawn_guest_config *config,
+                const struct libspawn__xen_guest *guest,
+                struct libspawn_err *err)
 {
     size_t i;
 
+    if (config->n_pci) {
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "PCI devices cannot be given to guests on Xen "
+                              "yet");
+    }
     if (config->dm_restrict != LIBSPAWN_CHOICE_YES) {
         return 0;
     }
@@ -127,7 +132,7 @@ examine(struct libspawn_create *create, struct libspawn_err *err)
         free(guest);
         return rc;
     }
-    rc = check_restriction(create->config, guest, err);
+    rc = check_supported(create->config, guest, err);
     if (rc) {
         libspawn__xen_guest_dispose(guest);
         free(guest);

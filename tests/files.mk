@@ -30,6 +30,10 @@ UNIT_TESTS := \
   test_loop \
   test_notify \
   test_paths \
+  test_pci \
+  test_pci_address \
+  test_pci_sysfs \
+  test_pci_table \
   test_pidfile \
   test_pidref \
   test_plan \
@@ -87,6 +91,8 @@ EXTRA_SOURCES_test_cfg_stock = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_cfg_memory = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_lock := tests/flow/lock_story.c
 EXTRA_SOURCES_test_lock_wait := tests/flow/lock_story.c
+EXTRA_SOURCES_test_pci := tests/lib/pci_tree.c
+EXTRA_SOURCES_test_pci_sysfs := tests/lib/pci_tree.c
 EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c
 $(foreach t,$(filter test_rpc_%,$(UNIT_TESTS)),$(eval \

@@ -147,9 +147,15 @@ libspawn__pci_table_write(const char *state_dir,
     libspawn__json_end_array(w);
     libspawn__json_end_object(w);
     text = libspawn__json_writer_take(w);
-    return text && path
-               ? libspawn__file_replace(path, text, strlen(text), 0600, err)
-               : libspawn__fail_nomem(err);
+    if (!text || !path) {
+        return libspawn__fail_nomem(err);
+    }
+    if (table->n) {
+        return libspawn__file_replace(path, text, strlen(text), 0600, err);
+    }
+    return unlink(path) < 0 && errno != ENOENT
+               ? libspawn__fail_errno(err, errno, "removing '%s'", path)
+               : 0;
 }
 
 /* ---- Reading ----------------------------------------------------------- */

@@ -218,6 +218,7 @@ CLI_TESTS := \
   test_xl_life \
   test_xl_list \
   test_xl_lock \
+  test_xl_pci \
   test_xl_pipe \
   test_xl_restrict \
   test_xl_sandbox \
@@ -233,6 +234,8 @@ EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
 EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_pci += tests/cli/supervised_story.c \
+  tests/lib/pci_tree.c
 EXTRA_SOURCES_test_xl_lock += tests/flow/lock_story.c
 EXTRA_SOURCES_test_xl_interrupted += tests/flow/kill_at.c \
   tests/cli/supervised_story.c

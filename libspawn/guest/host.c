@@ -87,8 +87,16 @@ find_sysfs(const char *given, char **path_r, struct libspawn_err *err)
     if (!given || !given[0]) {
         given = secure_getenv("XL_SYSFS_DIR");
     }
-    return libspawn__str_assign(path_r, given && given[0] ? given : "/sys",
-                                err);
+    if (!given || !given[0]) {
+        given = "/sys";
+    }
+    if (given[0] != '/') {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "the place of sysfs, '%s', is not an absolute "
+                              "path",
+                              given);
+    }
+    return libspawn__str_assign(path_r, given, err);
 }
 
 /* ---- Hypervisor -------------------------------------------------------- */

@@ -46,7 +46,7 @@ check_owner(const struct claim *claim,
 {
     bool is_named = !strcmp(record->name, claim->name);
 
-    if (is_same_guest(claim, record) || (is_named && !claim->uuid)) {
+    if (is_named && (!claim->uuid || is_same_guest(claim, record))) {
         return 0;
     }
     return libspawn__pci_is_alive(claim->host, record) ||
@@ -236,7 +236,7 @@ find_free(struct claim *claim, const struct chosen *chosen, const char *item,
     const char *at = item;
     int first_rc = 0;
 
-    while (*at) {
+    do {
         struct libspawn__pci_choice choice;
         struct libspawn_err one = { 0 };
         int rc = libspawn__pci_choice_next(&at, &choice, &one);
@@ -252,7 +252,7 @@ find_free(struct claim *claim, const struct chosen *chosen, const char *item,
             first_rc = rc;
             first = one;
         }
-    }
+    } while (*at);
     if (err) {
         *err = first;
     }

@@ -210,8 +210,8 @@ struct libspawn_host_options {
                               $XDG_RUNTIME_DIR/xl */
     const char *next_guest; /* NULL, or the name of the guest that is about to
                                be created: what it needs is started ahead */
-    const char *sysfs_dir; /* where PCI devices are looked for; NULL:
-                              XL_SYSFS_DIR, else /sys */
+    const char *sysfs_dir; /* where PCI devices are looked for, an
+                              absolute path; NULL: XL_SYSFS_DIR, else /sys */
     libspawn_waiting_fn *waiting; /* NULL: wait without a word */
     void *waiting_user;
     /* A sentence about what is not as it should be, though the call goes on:

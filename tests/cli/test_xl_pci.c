@@ -414,6 +414,26 @@ TEST_TIMEOUT(pci_commands_without_their_arguments__explain_themselves,
     assert_fails(2, "too many arguments", "pci-assignable-list", "a");
     assert_fails(1, "is not reserved", "pci-release", "a", ONE);
     assert_fails(1, "there is no guest", "pci-reserve", "77", ONE);
+    setenv("XL_SYSFS_DIR", "sys", 1);
+    assert_fails(1, "is not an absolute path", "pci-assignable-list");
+}
+
+/* Covers P6: what a real QEMU says of a device that is made up. */
+TEST_TIMEOUT(device_that_qemu_cannot_have__is_its_error_and_free, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    if (xl_no_qemu()) {
+        TEST_SKIP("%s", xl_no_qemu());
+    }
+    begin();
+    xl_write_config("pci = [ '01:00.0' ]");
+    output = xl_run("create", XL_CONFIG);
+    ck_assert_int_eq(output.status, 1);
+    assert_contains(output.err, "exited with status 1");
+    assert_contains(output.err, "vfio-pci,host=" ONE);
+    assert_list(FREE_LIST);
+    xl_assert_nothing_left();
 }
 
 /* Covers P9. */

@@ -238,6 +238,22 @@ TEST(pci_device_of_a_former_guest_of_that_uuid__is_taken_over_and_told)
     end(&host);
 }
 
+/* Two guests that were given one uuid, one after the other. */
+TEST(pci_device_kept_for_a_name__is_not_another_names_of_the_same_uuid)
+{
+    struct libspawn_host host;
+    struct libspawn_err err;
+
+    begin(&host);
+    make_guest(&host, UUID_A, "100");
+    assert_ok(RESERVE("a", UUID_A, &err, ONE), &err);
+    assert_ok(libspawn_pci_reserve(&host, "a", ONE, &err), &err);
+    make_guest(&host, UUID_A, "200");
+    assert_code(RESERVE("b", UUID_A, &err, ONE), LIBSPAWN_ERR_EXISTS);
+    assert_list(&host, "1:a! 2:- 3:-");
+    end(&host);
+}
+
 /* Covers P7: what cannot be told is no end of a guest. */
 TEST(pci_device_of_a_guest_that_cannot_be_looked_at__is_not_taken)
 {

@@ -32,6 +32,7 @@ UNIT_TESTS := \
   test_paths \
   test_pci \
   test_pci_address \
+  test_pci_memory \
   test_pci_sysfs \
   test_pci_table \
   test_pidfile \
@@ -92,6 +93,8 @@ EXTRA_SOURCES_test_cfg_memory = $(XL_CFG_SOURCES)
 EXTRA_SOURCES_test_lock := tests/flow/lock_story.c
 EXTRA_SOURCES_test_lock_wait := tests/flow/lock_story.c
 EXTRA_SOURCES_test_pci := tests/lib/pci_tree.c
+EXTRA_SOURCES_test_pci_memory := tests/lib/memory.c tests/lib/pci_tree.c
+EXTRA_LIBS_test_pci_memory = $(EXTRA_LIBS_test_wire_memory)
 EXTRA_SOURCES_test_pci_sysfs := tests/lib/pci_tree.c
 EXTRA_SOURCES_test_qmp := tests/unit/qmp_scene.c
 EXTRA_SOURCES_test_qmp_end := tests/unit/qmp_scene.c

@@ -204,27 +204,39 @@ try_choice(struct claim *claim, const struct chosen *chosen,
     return rc;
 }
 
-/* Of several that would do, the one that it has. */
+/* Another device may do then; after any other error nobody can tell. */
 static bool
+is_refusal(int rc)
+{
+    return rc == LIBSPAWN_ERR_NOT_FOUND || rc == LIBSPAWN_ERR_DENIED ||
+           rc == LIBSPAWN_ERR_EXISTS || rc == LIBSPAWN_ERR_INVALID;
+}
+
+/* Of several that would do, the one that it has; LIBSPAWN_ERR_NOT_FOUND. */
+static int
 find_owned(struct claim *claim, const struct chosen *chosen, const char *item,
-           struct libspawn__pci_address *address_r)
+           struct libspawn__pci_address *address_r, struct libspawn_err *err)
 {
     struct libspawn__pci_choice choice;
+    int rc = LIBSPAWN_ERR_NOT_FOUND;
 
-    while (*item && !libspawn__pci_choice_next(&item, &choice, NULL)) {
+    while (*item && is_refusal(rc) &&
+           !libspawn__pci_choice_next(&item, &choice, NULL)) {
         const struct libspawn__pci_record *record;
         struct libspawn__pci_address address;
 
-        if (try_choice(claim, chosen, &choice, &address, NULL)) {
+        rc = try_choice(claim, chosen, &choice, &address, err);
+        if (rc) {
             continue;
         }
         record = libspawn__pci_table_find(&claim->table, &address);
         if (record && is_same_guest(claim, record)) {
             *address_r = address;
-            return true;
+            return 0;
         }
+        rc = LIBSPAWN_ERR_NOT_FOUND;
     }
-    return false;
+    return is_refusal(rc) ? LIBSPAWN_ERR_NOT_FOUND : rc;
 }
 
 /* Else the first that can be had.  The first one's error is told. */
@@ -234,32 +246,27 @@ find_free(struct claim *claim, const struct chosen *chosen, const char *item,
 {
     struct libspawn_err first = { 0 };
     const char *at = item;
-    int first_rc = 0;
+    int rc;
 
     do {
         struct libspawn__pci_choice choice;
         struct libspawn_err one = { 0 };
-        int rc = libspawn__pci_choice_next(&at, &choice, &one);
 
-        if (rc) {
-            return libspawn__fail(err, rc, "%s", one.text);
-        }
-        rc = try_choice(claim, chosen, &choice, address_r, &one);
+        rc = libspawn__pci_choice_next(&at, &choice, &one);
         if (!rc) {
-            return 0;
+            rc = try_choice(claim, chosen, &choice, address_r, &one);
         }
-        if (!first_rc) {
-            first_rc = rc;
+        if (rc && (!first.code || !is_refusal(rc))) {
             first = one;
         }
-    } while (*at);
-    if (err) {
+    } while (is_refusal(rc) && *at);
+    if (rc && err) {
         *err = first;
     }
-    if (strchr(item, '|')) {
+    if (is_refusal(rc) && strchr(item, '|')) {
         libspawn__err_prefix(err, "none of '%s' can be had", item);
     }
-    return first_rc;
+    return rc ? first.code : 0;
 }
 
 static int
@@ -268,9 +275,9 @@ choose(struct claim *claim, struct chosen *chosen, const char *item,
 {
     struct libspawn__pci_address address = { 0 };
     char text[LIBSPAWN__PCI_ADDRESS_SIZE];
-    int rc = 0;
+    int rc = find_owned(claim, chosen, item, &address, err);
 
-    if (!find_owned(claim, chosen, item, &address)) {
+    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
         rc = find_free(claim, chosen, item, &address, err);
     }
     if (!rc) {
@@ -459,8 +466,9 @@ check_wanted(struct libspawn_host *host, const char *name,
     uint32_t domid;
     int rc;
 
-    if (libspawn__name_find(host, name, &domid, NULL)) {
-        return 0;
+    rc = libspawn__name_find(host, name, &domid, err);
+    if (rc) {
+        return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
     }
     libspawn_guest_config_init(&config);
     rc = libspawn_guest_get_next_config(host, domid, &config, err);

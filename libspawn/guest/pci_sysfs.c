@@ -16,16 +16,21 @@ enum {
 
 /* ---- One device -------------------------------------------------------- */
 
-static void
-read_class(const char *dir, struct libspawn__pci_device *device)
+/* Not taken for none when it cannot be read: the numbers of other devices of
+ * the class would change. */
+static int
+read_class(const char *dir, struct libspawn__pci_device *device,
+           struct libspawn_err *err)
 {
     AUTO_FREE char *path = libspawn__str_format("%s/class", dir);
     AUTO_FREE char *text = NULL;
+    int rc = path ? libspawn__file_read(path, CLASS_FILE_MAX, &text, NULL, err)
+                  : libspawn__fail_nomem(err);
 
-    if (path &&
-        !libspawn__file_read(path, CLASS_FILE_MAX, &text, NULL, NULL)) {
+    if (!rc) {
         device->class_code = (uint32_t)strtoul(text, NULL, 16);
     }
+    return rc == LIBSPAWN_ERR_NOT_FOUND ? 0 : rc;
 }
 
 static int
@@ -76,8 +81,10 @@ libspawn__pci_sysfs_look(const char *sysfs,
                                     "there is no PCI device %s", text)
                    : libspawn__fail_errno(err, errno, "looking at '%s'", dir);
     }
-    read_class(dir, &device);
-    rc = read_driver(dir, &device, err);
+    rc = read_class(dir, &device, err);
+    if (!rc) {
+        rc = read_driver(dir, &device, err);
+    }
     if (!rc) {
         *device_r = device;
     }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "guest/host.h"
 #include "guest/supervision.h"
 #include "proc/pidfile.h"
 #include "wire/rpc_client.h"
@@ -189,9 +190,22 @@ ask_to_leave(const struct libspawn_host *host, const char *name,
     return rc;
 }
 
+/* It hangs, or is no longer what it was.  The guest does not notice; one that
+ * it was creating goes with it. */
 static int
-dismiss(const struct libspawn_host *host, const char *name,
-        struct libspawn_err *err)
+end_hanging(struct libspawn_host *host, const char *name,
+            const struct libspawn__pidref *ref, struct libspawn_err *err)
+{
+    int rc;
+
+    libspawn__pidref_signal(ref, SIGKILL, NULL);
+    rc = libspawn__pidref_wait(ref, END_MS, err);
+    libspawn__supervised_tidy(host, name);
+    return rc ? rc : libspawn__host_sweep(host, err);
+}
+
+static int
+dismiss(struct libspawn_host *host, const char *name, struct libspawn_err *err)
 {
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     int rc = libspawn__supervised_find(host, name, &ref, err);
@@ -210,11 +224,7 @@ dismiss(const struct libspawn_host *host, const char *name,
     if (!rc && !libspawn__pidref_wait(&ref, END_MS, NULL)) {
         return 0;
     }
-    /* It hangs, or is no longer what it was.  The guest does not notice. */
-    libspawn__pidref_signal(&ref, SIGKILL, NULL);
-    rc = libspawn__pidref_wait(&ref, END_MS, err);
-    libspawn__supervised_tidy(host, name);
-    return rc;
+    return end_hanging(host, name, &ref, err);
 }
 
 static bool

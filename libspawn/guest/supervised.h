@@ -50,9 +50,9 @@ int libspawn__supervised_settle(const struct libspawn_host *host,
                                 struct libspawn_err *err);
 
 /* Makes the supervisor of the guest leave it as it is, and waits for its end;
- * one that does not answer is killed.  None will follow.  No supervisor, or
- * the calling process itself, is fine.  LIBSPAWN_ERR_BUSY when it is still
- * creating the guest. */
+ * one that does not answer is killed, and a guest that it was creating goes
+ * with it.  None will follow.  No supervisor, or the calling process itself,
+ * is fine.  LIBSPAWN_ERR_BUSY when it is still creating the guest. */
 int libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
                                  const char *name, struct libspawn_err *err);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -280,6 +281,26 @@ TEST_TIMEOUT(xl_killed_during_the_start__takes_everything_with_it, XL_TEST_S)
     await_supervisor();
     kill(create.pid, SIGKILL);
     ck_assert_int_eq(xl_wait(&create), 128 + SIGKILL);
+    xl_assert_nothing_left();
+}
+
+/* The one that could undo what it began hangs: then `xl destroy` does. */
+TEST_TIMEOUT(creation_whose_xl_died_and_supervisor_hangs__is_undone, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+    struct xl_process create;
+    pid_t supervisor;
+
+    begin_with_model("'--never-ready'");
+    create = xl_start("-v", "create", XL_CONFIG);
+    ck_assert(xl_await_words(&create, "waiting for the device model"));
+    supervisor = supervised_pid(XL_GUEST);
+    kill(supervisor, SIGSTOP);
+    kill(create.pid, SIGKILL);
+    ck_assert_int_eq(waitpid(create.pid, NULL, 0), create.pid);
+    close(create.out);
+    output = xl_run("destroy", XL_GUEST);
+    xl_assert_error(&output, 1, "there is no guest");
     xl_assert_nothing_left();
 }
 

@@ -106,8 +106,9 @@ adopt(struct story *story)
 }
 
 static void
-kill_and_await(struct libspawn__pidref ref)
+kill_watcher(struct story *story)
 {
+    struct libspawn__pidref ref = story_pin_watcher(story);
     struct libspawn_err err;
 
     assert_ok(libspawn__pidref_signal(&ref, SIGKILL, &err), &err);
@@ -154,6 +155,17 @@ assert_unknown(struct story *story)
     ck_assert_int_eq(story_report(story)->end, LIBSPAWN_END_UNKNOWN);
     assert_contains(story_sentence(story), "how is unknown");
     assert_recorded(story, false, 0);
+}
+
+/* There is no watcher to tell it. */
+static void
+assert_told_by_kernel(struct story *story, int exit_code)
+{
+    if (kernel_tells()) {
+        assert_exited(story, exit_code);
+    } else {
+        assert_unknown(story);
+    }
 }
 
 static void
@@ -354,7 +366,7 @@ TEST(child_and_watcher_died__how_is_unknown_and_recorded_so)
     AUTO_FD int command = begin_forgotten(&story);
     struct libspawn__pidref child = story_pin_child(&story);
 
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     story_tell(command, "exit 4\n");
     story_assert_gone(&child);
     adopt(&story);
@@ -368,16 +380,12 @@ TEST(watcher_died_before__child_lives_and_the_kernel_tells_its_status)
     AUTO_STORY struct story story;
     AUTO_FD int command = begin_forgotten(&story);
 
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     adopt(&story);
     ck_assert_str_eq(story_report(&story)->program, "/bin/sh");
     ck_assert_str_eq(story_report(&story)->argv[1], "-c");
     story_tell(command, "exit 7\n");
-    if (kernel_tells()) {
-        assert_exited(&story, 7);
-    } else {
-        assert_unknown(&story);
-    }
+    assert_told_by_kernel(&story, 7);
 }
 
 TEST(watcher_dies_while_attached__child_lives_and_its_end_is_told)
@@ -389,17 +397,13 @@ TEST(watcher_dies_while_attached__child_lives_and_its_end_is_told)
 
     adopt(&story);
     ref = story_pin_child(&story);
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     assert_ok(libspawn_ctx_wait(story.ctx, 50, &err), &err);
     ck_assert(libspawn__pidref_is_alive(&ref));
     ck_assert_str_eq(story.trace, "");
     libspawn__pidref_dispose(&ref);
     story_tell(command, "exit 7\n");
-    if (kernel_tells()) {
-        assert_exited(&story, 7);
-    } else {
-        assert_unknown(&story);
-    }
+    assert_told_by_kernel(&story, 7);
 }
 
 TEST(kernel_that_does_not_tell__leaves_the_end_unknown)
@@ -408,7 +412,7 @@ TEST(kernel_that_does_not_tell__leaves_the_end_unknown)
     AUTO_FD int command = begin_forgotten(&story);
 
     is_old_kernel = true;
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     adopt(&story);
     story_tell(command, "exit 0\n");
     assert_unknown(&story);
@@ -419,7 +423,7 @@ TEST(child_without_watcher_is_stopped__gets_sigterm_then_sigkill)
     AUTO_STORY struct story story;
 
     begin_forgotten_stubborn(&story);
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     adopt(&story);
     libspawn_child_stop(story.child);
     story_await(&story, "exited");
@@ -452,7 +456,7 @@ TEST(record_is_removed_before_the_end__is_not_written_again)
     struct libspawn__record record;
     AUTO_FD int command = begin_forgotten(&story);
 
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     adopt(&story);
     assert_ok(libspawn__store_remove(story.store, NULL, STORY_RECORD, NULL),
               NULL);
@@ -468,7 +472,7 @@ TEST(record_is_another_childs_before_the_end__is_neither_read_nor_written)
     struct libspawn__record record;
     AUTO_FD int command = begin_forgotten(&story);
 
-    kill_and_await(story_pin_watcher(&story));
+    kill_watcher(&story);
     adopt(&story);
     ck_assert(story_read_record(&story, &record));
     record.state = LIBSPAWN__RECORD_EXITED;

@@ -44,6 +44,28 @@ exists(void *path)
     return !access(path, F_OK);
 }
 
+static void
+await_file(char *path)
+{
+    ck_assert(harness_wait_until(exists, path, STORY_WAIT_MS));
+}
+
+/* Though there was time for more. */
+static void
+assert_only_started(struct story *story, int ms)
+{
+    ck_assert_int_eq(libspawn_ctx_wait(story->ctx, ms, NULL), 0);
+    ck_assert_str_eq(story->trace, "started");
+}
+
+/* The child, which waits for that, says that it is ready. */
+static void
+let_go(struct story *story)
+{
+    harness_write_file("go", "");
+    story_await(story, "started ready");
+}
+
 /* ---- Readiness --------------------------------------------------------- */
 
 TEST(spawn_ready_on_socket__waits_for_the_word)
@@ -58,12 +80,10 @@ TEST(spawn_ready_on_socket__waits_for_the_word)
           "say('STATUS=done\\nREADY=1')");
     story_start(&story);
     story_await(&story, "started");
-    ck_assert(harness_wait_until(exists, said, STORY_WAIT_MS));
-    ck_assert_int_eq(libspawn_ctx_wait(story.ctx, 20, NULL), 0);
-    ck_assert_str_eq(story.trace, "started");
+    await_file(said);
+    assert_only_started(&story, 20);
     ck_assert_str_eq(story_report(&story)->stage, "not yet");
-    harness_write_file("go", "");
-    story_await(&story, "started ready");
+    let_go(&story);
     story_stop_and_end(&story);
 }
 
@@ -78,10 +98,8 @@ TEST(spawn_ready_on_socket_and_notify__needs_both)
     libspawn_plan_ready_on_notify(story.plan, 7);
     story_start(&story);
     story_await(&story, "started");
-    ck_assert_int_eq(libspawn_ctx_wait(story.ctx, 100, NULL), 0);
-    ck_assert_str_eq(story.trace, "started");
-    harness_write_file("go", "");
-    story_await(&story, "started ready");
+    assert_only_started(&story, 100);
+    let_go(&story);
     story_stop_and_end(&story);
 }
 
@@ -120,12 +138,10 @@ TEST(spawn_other_process_says_ready__is_not_believed_and_logged)
     libspawn_plan_set_log(story.plan, log_path, 0, 0);
     story_start(&story);
     story_await(&story, "started");
-    ck_assert(harness_wait_until(exists, said, STORY_WAIT_MS));
-    ck_assert_int_eq(libspawn_ctx_wait(story.ctx, 50, NULL), 0);
-    ck_assert_str_eq(story.trace, "started");
+    await_file(said);
+    assert_only_started(&story, 50);
     ck_assert_str_ne(story_report(&story)->stage, "hello");
-    harness_write_file("go", "");
-    story_await(&story, "started ready");
+    let_go(&story);
     log = harness_read_file("log");
     assert_contains(log, "is not the child");
     story_stop_and_end(&story);
@@ -142,10 +158,8 @@ TEST(spawn_letter_that_is_too_long__is_dropped_and_the_next_read)
           "say('READY=1')");
     story_start(&story);
     story_await(&story, "started");
-    ck_assert_int_eq(libspawn_ctx_wait(story.ctx, 100, NULL), 0);
-    ck_assert_str_eq(story.trace, "started");
-    harness_write_file("go", "");
-    story_await(&story, "started ready");
+    assert_only_started(&story, 100);
+    let_go(&story);
     story_stop_and_end(&story);
 }
 
@@ -166,7 +180,7 @@ TEST(spawn_says_more_once_it_is_ready__gets_an_error_and_does_not_hang)
           "open('done', 'w')");
     story_run(&story);
     harness_write_file("go", "");
-    ck_assert(harness_wait_until(exists, done, STORY_WAIT_MS));
+    await_file(done);
     seen = harness_read_file("seen");
     ck_assert_int_eq(strtol(seen, NULL, 10), EPIPE);
     story_stop_and_end(&story);
@@ -184,7 +198,7 @@ TEST(spawn_floods_a_busy_caller__is_ready_all_the_same)
           "say('READY=1')\n"
           "open('done', 'w')");
     story_start(&story);
-    ck_assert(harness_wait_until(exists, done, STORY_WAIT_MS));
+    await_file(done);
     story_await(&story, "started ready");
     story_stop_and_end(&story);
 }
@@ -292,10 +306,9 @@ TEST(spawn_asks_a_busy_caller_for_more_time__gets_it)
           "wait_for('go')\n"
           "say('READY=1')");
     story_start(&story);
-    ck_assert(harness_wait_until(exists, said, STORY_WAIT_MS));
+    await_file(said);
     story_await(&story, "started");
-    harness_write_file("go", "");
-    story_await(&story, "started ready");
+    let_go(&story);
     story_stop_and_end(&story);
 }
 

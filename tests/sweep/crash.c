@@ -98,7 +98,7 @@ sweep_crash(const char *address, enum lead_role role, enum deed_kind kind,
     unsigned int n_missed = 0;
     unsigned int n = 1;
 
-    while (n_missed < (sweep_is_full() ? SWEEP_MISSES : 1)) {
+    while (n_missed < (harness_is_full() ? SWEEP_MISSES : 1)) {
         bool was_killed = kill_at_stop(address, role, kind, n, &totals);
 
         n_missed = was_killed ? 0 : n_missed + 1;

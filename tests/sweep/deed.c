@@ -507,14 +507,6 @@ deed_clean_store(const char *address)
 /* ---- Quick and full ---------------------------------------------------- */
 
 bool
-sweep_is_full(void)
-{
-    const char *sweep = getenv("SWEEP");
-
-    return sweep && !strcmp(sweep, "full");
-}
-
-bool
 sweep_is_sanitized(void)
 {
     return strstr(harness_build_dir(), "build/");
@@ -523,7 +515,7 @@ sweep_is_sanitized(void)
 unsigned int
 sweep_stride(unsigned int quick)
 {
-    return sweep_is_full() ? 1 : quick;
+    return harness_is_full() ? 1 : quick;
 }
 
 void

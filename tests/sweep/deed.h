@@ -97,9 +97,6 @@ void deed_clean_store(const char *address);
 /* For messages. */
 const char *deed_describe(const struct deed_run *run);
 
-/* Whether this is the full form, make check-long. */
-bool sweep_is_full(void);
-
 /* With a sanitizer everything makes more calls, and is slower. */
 bool sweep_is_sanitized(void);
 

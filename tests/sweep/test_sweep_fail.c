@@ -109,7 +109,7 @@ sweep_fail(enum gate_role role, enum deed_kind kind, unsigned int quick)
         unsigned int n_missed = 0;
         unsigned int n = 1;
 
-        while (n_missed < (sweep_is_full() ? SWEEP_MISSES : 1)) {
+        while (n_missed < (harness_is_full() ? SWEEP_MISSES : 1)) {
             bool was_reached =
                 fail_call(role, kind, n, variant, is_for_good, &totals);
 

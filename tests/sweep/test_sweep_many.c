@@ -107,7 +107,7 @@ TEST_TIMEOUT(many_at_once__all_end_in_two_seconds, SWEEP_TEST_S)
     int64_t gone_ms;
     size_t i;
 
-    crowd.n = sweep_is_full() ? MAX_AT_ONCE : 100;
+    crowd.n = harness_is_full() ? MAX_AT_ONCE : 100;
     if (!raise_limit(crowd.n)) {
         TEST_SKIP("no right to open so many descriptors");
     }
@@ -173,7 +173,7 @@ measure(struct story *story)
 TEST_TIMEOUT(many_one_after_the_other__nothing_grows, SWEEP_TEST_S)
 {
     AUTO_STORY struct story story;
-    unsigned int n = sweep_is_full() ? 10000 : 300;
+    unsigned int n = harness_is_full() ? 10000 : 300;
     struct libspawn__record record;
     struct footprint before;
     struct footprint after;

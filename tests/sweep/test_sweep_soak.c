@@ -44,7 +44,7 @@ set_up(struct soak *soak)
     AUTO_FREE char *scale = libspawn__str_format("%d", SCALE);
     AUTO_FREE char *address = NULL;
     struct libspawn_err err;
-    size_t n_real = xl_no_qemu() ? 0 : sweep_is_full() ? 3 : 1;
+    size_t n_real = xl_no_qemu() ? 0 : harness_is_full() ? 3 : 1;
     size_t i;
 
     xl_begin();
@@ -52,7 +52,7 @@ set_up(struct soak *soak)
     soak->seed = number("SOAK_SEED", (uint64_t)libspawn__clock_realtime_ms());
     soak->random = soak->seed;
     soak->n_guests =
-        (size_t)number("SOAK_GUESTS", sweep_is_full() ? 200 : 12);
+        (size_t)number("SOAK_GUESTS", harness_is_full() ? 200 : 12);
     soak->guests = calloc(soak->n_guests, sizeof *soak->guests);
     ck_assert(soak->guests && soak->n_guests <= SOAK_MAX_GUESTS);
     for (i = 0; i < soak->n_guests; i++) {
@@ -207,7 +207,7 @@ TEST_TIMEOUT(soak_of_guests__nothing_left_and_nothing_lost, SOAK_TEST_S)
 
     set_up(&soak);
     until = began + (int64_t)number("SOAK_SECONDS",
-                                    sweep_is_full() ? 600 : 12) *
+                                    harness_is_full() ? 600 : 12) *
                         1000;
     while (libspawn__clock_now_ms() < until) {
         run_round(&soak);

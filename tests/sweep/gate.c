@@ -39,6 +39,7 @@ static const struct {
     CALL(epoll_create1, EMFILE, ENOMEM),
     CALL(epoll_ctl, ENOMEM, ENOSPC),
     CALL(epoll_wait, EINTR, EINTR),
+    CALL(epoll_pwait, EINTR, EINTR), /* the same, by musl */
     CALL(timerfd_create, EMFILE, ENOMEM),
     CALL(eventfd2, EMFILE, ENOMEM),
     CALL(signalfd4, EMFILE, ENOMEM),

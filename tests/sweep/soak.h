@@ -157,8 +157,8 @@ void soak_settle(struct soak *soak, struct soak_guest *guest);
 struct libspawn__identity
 soak_supervisor(const struct soak_guest *guest);
 
-/* If there is one. */
-void soak_kill_supervisor(const struct soak_guest *guest);
+/* If there is one: the victim. */
+void soak_kill_supervisor(struct soak_guest *guest);
 
 /* Unless it has ended. */
 void soak_signal(const struct libspawn__identity *id, int signal);

@@ -67,6 +67,7 @@ begin_killed_create(struct soak *soak, struct soak_guest *guest)
     unsigned int victim = soak_random(soak, N_VICTIMS);
     size_t n_steps = 0;
 
+    guest->victim.pid = 0;
     soak_choose(soak, guest);
     soak_start_create(guest, 0);
     while (xl_steps[n_steps]) {
@@ -86,6 +87,7 @@ static void
 end_killed_create(struct soak *soak, struct soak_guest *guest)
 {
     soak_finish(guest, 0);
+    soak_await_end(soak, guest, &guest->victim); /* it takes its time */
     soak_settle(soak, guest);
 }
 

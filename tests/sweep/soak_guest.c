@@ -207,15 +207,19 @@ soak_supervisor(const struct soak_guest *guest)
 }
 
 void
-soak_kill_supervisor(const struct soak_guest *guest)
+soak_kill_supervisor(struct soak_guest *guest)
 {
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     AUTO_FREE char *path =
         libspawn__str_format("%s/supervisors/%s.pid", getenv("XL_STATE_DIR"),
                              guest->name);
     pid_t pid;
 
-    if (!libspawn__pidfile_owner(path, &pid, NULL) && pid > 0) {
-        kill(pid, SIGKILL);
+    guest->victim.pid = 0;
+    if (!libspawn__pidfile_owner(path, &pid, NULL) && pid > 0 &&
+        !libspawn__pidref_from_pid(pid, &ref, NULL)) {
+        guest->victim = ref.id;
+        libspawn__pidref_signal(&ref, SIGKILL, NULL);
     }
 }
 

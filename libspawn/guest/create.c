@@ -445,7 +445,13 @@ libspawn__create_await_dm(struct libspawn_create *create,
 {
     int rc = libspawn__dm_connect(create->dm, err);
 
-    return rc ? rc : LIBSPAWN__STEP_PENDING;
+    if (rc) {
+        return rc;
+    }
+    if (create->connected && libspawn__dm_qmp(create->dm)) {
+        create->connected(create->user);
+    }
+    return LIBSPAWN__STEP_PENDING;
 }
 
 int

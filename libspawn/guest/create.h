@@ -62,6 +62,8 @@ struct libspawn_create {
     bool has_domid;
     bool is_again; /* the guest exists: only its device model is started */
     struct libspawn__held *held; /* the caller's; NULL: nothing outlives it */
+    void (*connected)(void *user); /* to the monitor of its device model, which
+                                      need not have said a word; or NULL */
     uint32_t replaced; /* the guest whose place it takes; 0: none */
     struct libspawn__dm *dm;              /* NULL: not started, or undone */
     struct libspawn__restrict restricted; /* see guest/confine.h */

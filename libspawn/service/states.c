@@ -68,6 +68,7 @@ static const struct {
     { S(BACKOFF), ON(GONE), S(TERMINATED) },
 
     { S(FAILED), ON(START), S(STARTING) },
+    { S(FAILED), ON(ADMITTED), S(ADMITTED) },
     { S(FAILED), ON(DIED), S(HOLDING) },
     { S(FAILED), ON(REMOVE), S(STOPPING) },
     { S(FAILED), ON(LEAVE), S(TERMINATED) },

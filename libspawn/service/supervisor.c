@@ -73,8 +73,29 @@ take_guest(struct libspawn__supervisor *s, uint32_t domid)
     if (dm) {
         libspawn__supervisor_take_dm(s, dm);
     }
+    if (!s->admission.is_connected) {
+        libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
+    }
+    libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
+    libspawn__task_post(&s->task); /* also if it was that before */
+}
+
+/* That of a guest that is being created, or started again, before it has said
+ * anything. */
+static void
+on_connected(void *user)
+{
+    struct libspawn__supervisor *s = user;
+
     libspawn__admission_connect(&s->admission, libspawn__clock_now_ms());
     libspawn__supervisor_move(s, LIBSPAWN__ON_CONNECTED);
+}
+
+static void
+adorn_create(struct libspawn__supervisor *s)
+{
+    s->create->held = &s->held;
+    s->create->connected = on_connected;
 }
 
 static void
@@ -140,7 +161,7 @@ libspawn__supervisor_create(struct libspawn__supervisor *s, bool is_paused,
     rc = libspawn_guest_create(s->host, s->config, get_options(s, &options),
                                on_created, s, &s->create, err);
     if (!rc) {
-        s->create->held = &s->held;
+        adorn_create(s);
         libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     }
     return rc;
@@ -225,6 +246,16 @@ libspawn__supervisor_hold_on(struct libspawn__supervisor *s)
     }
 }
 
+void
+libspawn__supervisor_forget_end(struct libspawn__supervisor *s)
+{
+    s->is_given_up = false;
+    s->end = LIBSPAWN__END_NONE;
+    s->end_word = NULL;
+    free(TAKE_PTR(s->end_text));
+    libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_LIVE);
+}
+
 static void
 end_holding(struct libspawn__supervisor *s)
 {
@@ -260,7 +291,8 @@ take_next_config(struct libspawn__supervisor *s)
 bool
 libspawn__supervisor_has_dm(const struct libspawn__supervisor *s)
 {
-    bool is_off = s->host->hypervisor->find_end && s->end;
+    bool is_off = s->host->hypervisor->find_end && s->end &&
+                  s->end != LIBSPAWN__END_MODEL;
 
     return s->dm && !s->is_dm_ended && !is_off;
 }
@@ -300,13 +332,17 @@ enter_starting(struct libspawn__supervisor *s)
         fail_again(s, NULL, &err);
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
     } else {
-        s->create->held = &s->held;
+        adorn_create(s);
     }
 }
 
+/* While it is being started, whoever does so asks it, and has a deadline. */
 static void
 enter_connected(struct libspawn__supervisor *s)
 {
+    if (s->create) {
+        return;
+    }
     s->is_again = true;
     libspawn__supervisor_probe(s);
     if (s->state == LIBSPAWN__STATE_CONNECTED) {
@@ -331,7 +367,9 @@ enter_admitted(struct libspawn__supervisor *s)
     bool was_holding = s->memory.is_holding;
 
     reconcile(s);
-    s->is_given_up = false;
+    if (s->is_given_up || s->memory.stage == LIBSPAWN__SUPERVISION_KEPT) {
+        libspawn__supervisor_forget_end(s);
+    }
     end_holding(s);
     if (was_holding) {
         libspawn__supervisor_remember(s, NULL);
@@ -352,6 +390,21 @@ enter_backoff(struct libspawn__supervisor *s)
     set_timer(s, s->pause);
 }
 
+/* One that was given up may come to its senses, such as one that somebody had
+ * stopped; to hear of that costs one try a minute. */
+static void
+look_again(struct libspawn__supervisor *s)
+{
+    if (!s->is_given_up || !libspawn__supervisor_has_dm(s)) {
+        return;
+    }
+    if (!libspawn__dm_qmp(s->dm)) {
+        libspawn__supervisor_connect(s);
+    }
+    libspawn__supervisor_probe(s);
+    set_timer(s, s->admission.times.still_holding);
+}
+
 static void
 enter_failed(struct libspawn__supervisor *s)
 {
@@ -361,6 +414,7 @@ enter_failed(struct libspawn__supervisor *s)
                                   s->end_text);
         libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_KEPT);
     }
+    look_again(s);
 }
 
 static void
@@ -424,7 +478,9 @@ on_timer(struct libspawn__timer *timer)
     struct libspawn__supervisor *s =
         CONTAINER_OF(timer, struct libspawn__supervisor, timer);
 
-    if (s->is_given_up) {
+    if (s->state == LIBSPAWN__STATE_FAILED) {
+        look_again(s);
+    } else if (s->is_given_up) {
         libspawn__supervisor_give_up(s); /* it could not, at that moment */
     } else if (s->state == LIBSPAWN__STATE_CONNECTED) {
         if (s->was_admitted) {

@@ -191,6 +191,9 @@ void libspawn__supervisor_hold_on(struct libspawn__supervisor *supervisor);
 bool
 libspawn__supervisor_has_dm(const struct libspawn__supervisor *supervisor);
 
+/* It lives: nothing is known of an end, or that it was given up. */
+void libspawn__supervisor_forget_end(struct libspawn__supervisor *supervisor);
+
 /* supervisor_memory.c: writes down what the next one has to know; of an end,
  * how far we are with it. */
 int libspawn__supervisor_remember(struct libspawn__supervisor *supervisor,

@@ -18,6 +18,8 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
               const struct libspawn__json *params, struct libspawn_err *err)
 {
     const struct libspawn__supervisor *s = user;
+    const struct libspawn__dm *dm =
+        s->create && s->create->dm ? s->create->dm : s->dm;
     struct libspawn__json_writer *w = libspawn__json_writer_new(false);
     int64_t now = libspawn__clock_now_ms();
     AUTO_FREE char *text = NULL;
@@ -37,10 +39,9 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
     libspawn__json_put_integer(w, "restarts", s->memory.n_restarts);
     libspawn__json_put_integer(w, "programs", s->n_programs);
-    if (s->dm) {
+    if (dm) {
         libspawn__json_put_integer(
-            w, "device_model_pid",
-            libspawn_child_pid(libspawn__dm_child(s->dm)));
+            w, "device_model_pid", libspawn_child_pid(libspawn__dm_child(dm)));
     }
     if (s->end_text) {
         libspawn__json_put_string(w, "last_end", s->end_text);
@@ -184,6 +185,7 @@ answer_monitor(void *user, struct libspawn__rpc_conn *conn,
 {
     struct libspawn__supervisor *s = user;
     struct libspawn__qmp *qmp = s->dm ? libspawn__dm_qmp(s->dm) : NULL;
+    bool is_connected = qmp || s->admission.is_connected;
     const char *command =
         libspawn__json_string(libspawn__json_member(params, "execute"));
     const struct libspawn__json *arguments =
@@ -195,16 +197,16 @@ answer_monitor(void *user, struct libspawn__rpc_conn *conn,
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                               "\"execute\" has to name a monitor command");
     }
+    if (is_connected && !s->is_reconciled) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "the device model of guest '%s' does not say "
+                              "that it runs",
+                              s->config->name);
+    }
     if (!qmp) {
         return libspawn__fail(err, LIBSPAWN_ERR_GONE,
                               "the device model of guest '%s' does not serve "
                               "its monitor",
-                              s->config->name);
-    }
-    if (!s->is_reconciled) {
-        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
-                              "the device model of guest '%s' does not say "
-                              "that it runs",
                               s->config->name);
     }
     if (arguments) {

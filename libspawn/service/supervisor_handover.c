@@ -103,6 +103,7 @@ write_state(const struct libspawn__supervisor *s,
     libspawn__json_put_integer(w, "last_admitted_ms",
                                s->admission.last_admitted);
     libspawn__json_put_integer(w, "backoff_ms", s->admission.backoff);
+    libspawn__json_put_bool(w, "given_up", s->is_given_up);
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
     libspawn__json_put_integer(w, "restarts", s->memory.n_restarts);
     libspawn__json_put_integer(w, "last_restart_ms", s->memory.last_restart);
@@ -306,6 +307,7 @@ go_on(struct libspawn__supervisor *s,
     } else if (libspawn__str_equal(
                    state, libspawn__state_name(LIBSPAWN__STATE_FAILED))) {
         s->state = LIBSPAWN__STATE_FAILED;
+        libspawn__task_post(&s->task);
     } else {
         libspawn__supervisor_move(s, LIBSPAWN__ON_START);
         return 0;
@@ -331,6 +333,9 @@ libspawn__supervisor_resume(struct libspawn__supervisor *s, uint32_t domid,
     s->admission.connected_at = get_number(state, "connected_at_ms");
     s->admission.last_admitted = get_number(state, "last_admitted_ms");
     s->admission.backoff = get_number(state, "backoff_ms");
+    s->is_given_up =
+        libspawn__json_bool(libspawn__json_member(state, "given_up"), false);
+    s->has_inherited_end = s->has_inherited_end && !s->is_given_up;
     s->n_admitted = (unsigned int)get_number(state, "admissions");
     s->memory.n_restarts = (unsigned int)get_number(state, "restarts");
     s->memory.last_restart = get_number(state, "last_restart_ms");

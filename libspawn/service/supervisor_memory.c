@@ -122,7 +122,8 @@ begin(struct libspawn__supervisor *s, const char *lost)
     bool is_alive = s->dm &&
                     !libspawn_child_check(libspawn__dm_child(s->dm), NULL);
     bool is_down = s->has_inherited_end &&
-                   (!s->dm || s->host->hypervisor->find_end);
+                   (!s->dm || (s->host->hypervisor->find_end &&
+                               s->end != LIBSPAWN__END_MODEL));
 
     if (is_alive && !is_down) {
         s->has_inherited_end = false;

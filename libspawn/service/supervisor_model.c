@@ -22,9 +22,16 @@ enum {
 
 /* ---- Admission --------------------------------------------------------- */
 
+/* What was preserved is to stay that, but for a device model that was given up
+ * and lives. */
 static void
 hear(struct libspawn__supervisor *s, enum libspawn__message_class class)
 {
+    bool is_kept = s->state == LIBSPAWN__STATE_FAILED && !s->is_given_up;
+
+    if (is_kept || (s->dm && !libspawn__supervisor_has_dm(s))) {
+        return;
+    }
     if (libspawn__admission_hear(&s->admission, class,
                                  libspawn__clock_now_ms())) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_ADMITTED);

@@ -10,21 +10,30 @@
 #include "proc/pidfile.h"
 #include "wire/rpc_client.h"
 
+static int scale = 1;
+
 void
-supervised_begin(void)
+supervised_begin_slowly(int divisor)
 {
-    AUTO_FREE char *scale = libspawn__str_format("%d", SUPERVISED_SCALE);
+    AUTO_FREE char *text = libspawn__str_format("%d", divisor);
 
     xl_begin();
     if (!harness_is_full()) {
-        setenv("XL_TIME_SCALE", scale, 1);
+        scale = divisor;
+        setenv("XL_TIME_SCALE", text, 1);
     }
+}
+
+void
+supervised_begin(void)
+{
+    supervised_begin_slowly(SUPERVISED_SCALE);
 }
 
 int64_t
 supervised_scaled(int64_t ms)
 {
-    return harness_is_full() ? ms : ms / SUPERVISED_SCALE;
+    return ms / scale;
 }
 
 static char *
@@ -126,6 +135,12 @@ supervised_model_pid(const char *guest)
 
 /* ---- Waiting ----------------------------------------------------------- */
 
+static int
+wait_ms(void)
+{
+    return harness_is_full() ? 600000 : XL_WAIT_MS;
+}
+
 struct wanted {
     const char *guest;
     const char *word;
@@ -155,7 +170,7 @@ supervised_await_state(const char *guest, const char *state)
 {
     struct wanted wanted = { guest, state, 0 };
 
-    ck_assert_msg(harness_wait_until(is_in_state, &wanted, XL_WAIT_MS),
+    ck_assert_msg(harness_wait_until(is_in_state, &wanted, wait_ms()),
                   "'%s' is not %s", guest, state);
 }
 
@@ -179,12 +194,6 @@ supervised_count_events(const char *guest, const char *kind)
     return n;
 }
 
-static int
-event_limit_ms(void)
-{
-    return harness_is_full() ? 600000 : XL_WAIT_MS;
-}
-
 static bool
 has_events(void *user)
 {
@@ -198,7 +207,7 @@ supervised_await_event(const char *guest, const char *kind, size_t n)
 {
     struct wanted wanted = { guest, kind, n };
 
-    ck_assert_msg(harness_wait_until(has_events, &wanted, event_limit_ms()),
+    ck_assert_msg(harness_wait_until(has_events, &wanted, wait_ms()),
                   "%zu of %zu events '%s' came",
                   supervised_count_events(guest, kind), n, kind);
 }
@@ -223,7 +232,7 @@ supervised_await_admissions(const char *guest, size_t n)
 {
     struct wanted wanted = { .guest = guest, .n = n };
     bool is_there =
-        harness_wait_until(has_admissions, &wanted, event_limit_ms());
+        harness_wait_until(has_admissions, &wanted, wait_ms());
 
     ck_assert_msg(is_there, "%zu of %zu admissions came",
                   supervised_count_admissions(guest), n);

@@ -14,6 +14,8 @@
  * then be given to run. */
 enum { SUPERVISED_SCALE = 100 };
 void supervised_begin(void);
+/* The same, with times that are divided by 'divisor' only. */
+void supervised_begin_slowly(int divisor);
 int64_t supervised_scaled(int64_t ms);
 #define SUPERVISED_TEST_S 600
 

@@ -19,6 +19,7 @@
 #include "wire/stream.h"
 
 #define G "tale"
+#define STILL_HOLDING "holding\",\"reason\":\"still"
 
 static void
 run_ok(const char *command, const char *argument)
@@ -148,30 +149,40 @@ assert_untouched(const struct files *files)
 TEST_TIMEOUT(replacement_that_accepts_and_dies__changes_nothing_on_the_host,
              SUPERVISED_TEST_S)
 {
-    enum { N_DEATHS = 10 };
-    AUTO_FREE char *dying = libspawn__str_format(
-        "--die-after=%d --status=inmigrate", (int)supervised_scaled(3000));
+    enum { N_REPLACEMENTS = 10 };
+    AUTO_FREE char *dying = NULL;
     struct files files;
-    size_t n_holding;
+    int64_t began;
+    size_t n_more;
+    size_t i;
 
-    begin("on_dm_crash = 'restart'");
+    supervised_begin_slowly(25);
+    supervised_write_config(G, "on_dm_crash = 'restart'");
+    run_ok("create", G ".cfg");
     supervised_await_event(G, "admitted", 1);
     remember(&files);
+    dying = libspawn__str_format("--die-after=%d --status=inmigrate",
+                                 (int)supervised_scaled(3000));
     supervised_set_model(G, dying);
+    began = libspawn__clock_now_ms();
     kill_model(G);
-    supervised_await_event(G, "device-model-died", N_DEATHS);
-    supervised_set_model(G, "");
-    supervised_await_event(G, "released", 1);
+    for (i = 1; i <= N_REPLACEMENTS + 1; i++) {
+        supervised_await_event(G, "device-model-died", i);
+    }
+    n_more = (size_t)((libspawn__clock_now_ms() - began) /
+                      supervised_scaled(60000));
+    supervised_await_event(G, "preserved", 1); /* these were too many */
     assert_untouched(&files);
+    ck_assert_uint_eq(supervised_count_events(G, "restarted"),
+                      N_REPLACEMENTS);
     ck_assert_uint_eq(supervised_count_events(G, "destroyed"), 0);
     ck_assert_uint_eq(supervised_count_events(G, "created"), 1);
     ck_assert_uint_eq(supervised_count_events(G, "create-failed"), 0);
     ck_assert_uint_eq(supervised_count_events(G, "device-model-died"),
-                      N_DEATHS);
-    /* 0 + 2 + 4 + 8 + 16 + 4 * 30 s of pauses, and 9 lives: once a minute. */
-    n_holding = supervised_count_events(G, "holding");
-    ck_assert_uint_ge(n_holding, 2);
-    ck_assert_uint_le(n_holding, 5);
+                      N_REPLACEMENTS + 1);
+    /* 0 + 2 + 4 + 8 + 16 + 5 * 30 s of pauses, and 10 lives. */
+    ck_assert_uint_eq(supervised_count_events(G, STILL_HOLDING), n_more);
+    ck_assert_uint_eq(supervised_count_events(G, "holding"), 1 + n_more);
     destroy(G);
     xl_assert_nothing_left();
 }
@@ -373,6 +384,24 @@ TEST_TIMEOUT(mute_model__is_listed_connected_and_not_admitted,
     ck_assert_int_eq(xl_wait(&supervisor), 0);
 }
 
+/* One that takes the place of another says no more than the first one. */
+/* Covers A2. */
+TEST_TIMEOUT(mute_replacement__is_listed_connected_and_not_admitted, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output json = { 0 };
+
+    begin("on_dm_crash = 'restart'");
+    supervised_set_model(G, "--mute");
+    kill_model(G);
+    ck_assert(harness_wait_until(is_listed_mute, NULL, XL_WAIT_MS));
+    json = xl_run("dm-list", "--json");
+    assert_contains(json.out, "\"state\": \"connected\"");
+    assert_contains(json.out, "\"device_model_pid\": ");
+    ck_assert_uint_eq(supervised_count_events(G, "restarted"), 0);
+    ck_assert_uint_eq(supervised_count_events(G, "admitted"), 1);
+    destroy(G);
+}
+
 /* Covers A3. */
 TEST_TIMEOUT(real_qemu_whose_monitor_is_occupied__is_connected_not_admitted,
              SUPERVISED_TEST_S)
@@ -519,7 +548,7 @@ TEST_TIMEOUT(guest_destroyed_while_a_mute_model_starts__leaves_nothing,
     supervised_set_model(G, "--mute");
     kill_model(G);
     supervised_await_event(G, "restarting", 1);
-    supervised_await_state(G, "starting");
+    supervised_await_state(G, "connected");
     destroy(G);
     xl_assert_nothing_left();
 }
@@ -531,7 +560,7 @@ TEST_TIMEOUT(supervisor_told_to_end_while_a_mute_model_starts__ends, XL_TEST_S)
     supervised_set_model(G, "--mute");
     kill_model(G);
     supervised_await_event(G, "restarting", 1);
-    supervised_await_state(G, "starting");
+    supervised_await_state(G, "connected");
     supervised_kill(G, SIGTERM);
     ck_assert_int_ne(access("state/supervisors/" G ".pid", F_OK), 0);
     destroy(G);
@@ -544,7 +573,7 @@ static const struct {
     const char *model;  /* after the first */
     const char *action; /* on_dm_crash */
 } places[] = {
-    { "starting", "--mute", "restart" },
+    { "connected", "--mute", "restart" }, /* of a start that goes on */
     { "connected", "--status=inmigrate", "restart" },
     { "admitted", "", "restart" },
     { "backoff", "--exit=3", "restart" },
@@ -611,6 +640,97 @@ TEST_TIMEOUT(hold_limit_with_preserve__the_guest_is_kept_and_it_is_told_once,
     ck_assert_int_eq(kill(supervised_model_pid(G), 0), 0);
     destroy(G);
     ck_assert_int_eq(xl_wait(&supervisor), 0);
+    xl_assert_nothing_left();
+}
+
+static bool
+is_another(void *user)
+{
+    const pid_t *former = user;
+    pid_t pid = supervised_find(G);
+
+    return pid && pid != *former;
+}
+
+/* Leaves the guest with a model that is stopped, and that was given up. */
+static pid_t
+give_up(void)
+{
+    pid_t model = supervised_model_pid(G);
+    pid_t former = supervised_pid(G);
+
+    supervised_kill(G, SIGKILL);
+    ck_assert_int_eq(kill(model, SIGSTOP), 0);
+    run_ok("list", G);
+    ck_assert(harness_wait_until(is_another, &former, XL_WAIT_MS));
+    supervised_await_event(G, "preserved", 1);
+    supervised_await_state(G, "failed");
+    return model;
+}
+
+/* Covers A14. */
+TEST_TIMEOUT(model_that_was_given_up_and_goes_on__is_admitted_again,
+             SUPERVISED_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    pid_t model;
+
+    begin("");
+    model = give_up();
+    ck_assert_int_eq(kill(model, SIGCONT), 0);
+    supervised_await_state(G, "admitted");
+    supervised_await_event(G, "admitted", 2);
+    ck_assert_int_eq(supervised_model_pid(G), model);
+    assert_ok(supervised_command(G, "query-version"), NULL);
+    list = xl_run("dm-list", G);
+    assert_lacks(list.out, "the last one");
+    /* The next end is news again. */
+    kill_model(G);
+    supervised_await_event(G, "preserved", 2);
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
+/* Its monitor was not even connected to. */
+TEST_TIMEOUT(model_that_was_given_up_and_serves_again__is_admitted_again,
+             SUPERVISED_TEST_S)
+{
+    struct xl_process supervisor;
+    pid_t model;
+
+    begin("");
+    supervised_await_state(G, "admitted");
+    model = supervised_model_pid(G);
+    supervised_kill(G, SIGKILL);
+    ck_assert_int_eq(rename("state/guests/1/qmp-own", "away"), 0);
+    supervisor = supervised_adopt(G);
+    supervised_await_event(G, "preserved", 1);
+    supervised_await_state(G, "failed");
+    ck_assert_int_eq(rename("away", "state/guests/1/qmp-own"), 0);
+    supervised_await_state(G, "admitted");
+    ck_assert_int_eq(supervised_model_pid(G), model);
+    ck_assert_uint_eq(supervised_count_events(G, "preserved"), 1);
+    destroy(G);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+    xl_assert_nothing_left();
+}
+
+TEST_TIMEOUT(supervisor_of_a_model_that_was_given_up__may_become_another,
+             SUPERVISED_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output reexec = { 0 };
+    pid_t model;
+
+    begin("");
+    model = give_up();
+    reexec = xl_run("supervise", "--reexec", G);
+    xl_assert_ok(&reexec);
+    supervised_await_state(G, "failed");
+    ck_assert_int_eq(supervised_number(G, "programs"), 1);
+    ck_assert_uint_eq(supervised_count_events(G, "preserved"), 1);
+    ck_assert_int_eq(kill(model, SIGCONT), 0);
+    supervised_await_state(G, "admitted");
+    destroy(G);
     xl_assert_nothing_left();
 }
 

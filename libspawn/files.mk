@@ -132,6 +132,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/supervisor_memory.c \
   libspawn/service/supervisor_model.c \
   libspawn/service/supervisor_policy.c \
+  libspawn/service/supervisor_recovery.c \
   libspawn/service/supervisor_removal.c \
   libspawn/service/supervisor_workers.c
 

@@ -180,6 +180,7 @@ LONG_TESTS := \
 
 LONG_CLI_TESTS := \
   test_xl_admission \
+  test_xl_recovery \
   test_xl_supervised
 
 # Every failure in turn: a part of them quickly, all with SWEEP=full.
@@ -223,6 +224,7 @@ CLI_TESTS := \
   test_xl_lock \
   test_xl_pci \
   test_xl_pipe \
+  test_xl_recovery \
   test_xl_restrict \
   test_xl_sandbox \
   test_xl_state \
@@ -235,6 +237,7 @@ $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
 EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_recovery += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_pci += tests/cli/supervised_story.c \

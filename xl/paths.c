@@ -31,6 +31,7 @@ xl__paths_make_absolute(struct libspawn_guest_config *config,
         &config->kernel,
         &config->ramdisk,
         &config->device_model_override,
+        &config->on_dm_crash_script,
     };
     AUTO_FREE char *cwd = getcwd(NULL, 0);
     int rc = 0;

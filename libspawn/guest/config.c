@@ -454,6 +454,38 @@ check_display(struct check *check)
     return 0;
 }
 
+/* ---- What follows its end ---------------------------------------------- */
+
+static int
+check_actions(struct check *check)
+{
+    const struct libspawn_guest_config *config = check->config;
+    const struct {
+        const char *key;
+        enum libspawn_action action;
+    } others[] = {
+        { "on_poweroff", config->on_poweroff },
+        { "on_reboot", config->on_reboot },
+        { "on_watchdog", config->on_watchdog },
+        { "on_crash", config->on_crash },
+        { "on_soft_reset", config->on_soft_reset },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(others); i++) {
+        if (others[i].action == LIBSPAWN_ACTION_SCRIPT) {
+            return FAIL(check, others[i].key, 0,
+                        "a script is for 'on_dm_crash' only");
+        }
+    }
+    if (config->on_dm_crash == LIBSPAWN_ACTION_SCRIPT &&
+        (!config->on_dm_crash_script || !*config->on_dm_crash_script)) {
+        return FAIL(check, "on_dm_crash", 0,
+                    "'on_dm_crash_script' has to name the script");
+    }
+    return 0;
+}
+
 /* ---- Text must survive JSON -------------------------------------------- */
 
 static bool
@@ -533,8 +565,9 @@ libspawn__guest_config_check(const struct libspawn_guest_config *config,
                              struct libspawn_err *err)
 {
     static int (*const checks[])(struct check * check) = {
-        check_text, check_name,  check_uuid, check_memory, check_vcpus,
-        check_boot, check_disks, check_nics, check_pci,    check_display,
+        check_text, check_name, check_uuid, check_memory,  check_vcpus,
+        check_boot, check_disks, check_nics, check_pci, check_display,
+        check_actions,
     };
     struct check check = { .config = config, .err = err };
     size_t i;

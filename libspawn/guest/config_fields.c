@@ -32,7 +32,8 @@ static const char *const nic_net_words[] = {
 };
 WORDS(nic_net);
 
-static const char *const action_words[] = {
+/* Of the device model's end; the last is no word for that of the guest. */
+static const char *const dm_action_words[] = {
     [LIBSPAWN_ACTION_DESTROY] = "destroy",
     [LIBSPAWN_ACTION_RESTART] = "restart",
     [LIBSPAWN_ACTION_RENAME_RESTART] = "rename-restart",
@@ -40,8 +41,12 @@ static const char *const action_words[] = {
     [LIBSPAWN_ACTION_COREDUMP_DESTROY] = "coredump-destroy",
     [LIBSPAWN_ACTION_COREDUMP_RESTART] = "coredump-restart",
     [LIBSPAWN_ACTION_SOFT_RESET] = "soft-reset",
+    [LIBSPAWN_ACTION_SCRIPT] = "script",
 };
-WORDS(action);
+WORDS(dm_action);
+const struct libspawn__words libspawn__words_action = {
+    dm_action_words, LIBSPAWN_ACTION_SCRIPT
+};
 
 static const char *const accel_words[] = {
     [LIBSPAWN_ACCEL_KVM] = "kvm",
@@ -195,7 +200,8 @@ static const struct libspawn__field guest_config_fields[] = {
     WORD_FIELD(on_watchdog, action),
     WORD_FIELD(on_crash, action),
     WORD_FIELD(on_soft_reset, action),
-    WORD_FIELD(on_dm_crash, action),
+    WORD_FIELD(on_dm_crash, dm_action),
+    FIELD(STRING, on_dm_crash_script),
     FIELD(STRING, device_model_override),
     STRINGS_FIELD(device_model_args),
     STRINGS_FIELD(device_model_args_hvm),

@@ -26,6 +26,7 @@ extern const struct libspawn__words libspawn__words_guest_type;
 extern const struct libspawn__words libspawn__words_disk_format;
 extern const struct libspawn__words libspawn__words_nic_net;
 extern const struct libspawn__words libspawn__words_action;
+extern const struct libspawn__words libspawn__words_dm_action;
 extern const struct libspawn__words libspawn__words_accel;
 
 /* NULL for a value without a word. */

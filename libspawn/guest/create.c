@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/random.h"
 #include "guest/confine.h"
@@ -173,6 +174,48 @@ remove_former(struct libspawn_create *create, struct libspawn_err *err)
                                              err);
 }
 
+/* ---- Common steps: the recovery script --------------------------------- */
+
+static int
+judge_script(const struct libspawn_create *create,
+             const struct libspawn__examined *file, struct libspawn_err *err)
+{
+    bool is_executable = file->image.mode & 0111;
+
+    (void)create;
+    return S_ISREG(file->image.mode) && is_executable
+               ? 0
+               : libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                                "%s '%s' is not an executable file",
+                                file->what, file->path);
+}
+
+/* Better now than when it is needed. */
+static int
+check_script(struct libspawn_create *create, struct libspawn_err *err)
+{
+    const struct libspawn_guest_config *config = create->config;
+    const struct libspawn__examined file = {
+        .what = "recovery script",
+        .path = config->on_dm_crash_script,
+        .flags = LIBSPAWN__WORKER_IMAGE_NAME,
+    };
+    int rc;
+
+    if (config->on_dm_crash != LIBSPAWN_ACTION_SCRIPT) {
+        return 0;
+    }
+    if (file.path[0] != '/') {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "the path of the %s is not absolute: '%s'",
+                              file.what, file.path);
+    }
+    rc = libspawn__examine_add(create, &file, err);
+    return rc ? rc : libspawn__examine_run(create, judge_script, err);
+}
+
+/* ---- The steps --------------------------------------------------------- */
+
 static const struct libspawn__step replacing_steps[] = {
     { "reserving the name", reserve_name, unreserve_name },
     { "removing the former guest", remove_former, NULL },
@@ -181,6 +224,7 @@ static const struct libspawn__step replacing_steps[] = {
 
 static const struct libspawn__step first_steps[] = {
     { "reserving the name", reserve_name, unreserve_name },
+    { "checking its recovery script", check_script, NULL },
     { NULL, NULL, NULL },
 };
 

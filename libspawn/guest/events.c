@@ -38,6 +38,8 @@ static const char *const kind_names[] = {
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT] = "supervisor-left",
     [LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST] = "supervisor-lost",
     [LIBSPAWN_GUEST_EVENT_PCI_TAKEN_OVER] = "pci-taken-over",
+    [LIBSPAWN_GUEST_EVENT_SCRIPT_STARTED] = "script-started",
+    [LIBSPAWN_GUEST_EVENT_SCRIPT_ENDED] = "script-ended",
 };
 
 const char *

@@ -12,6 +12,7 @@ static const char *const stages[] = {
     [LIBSPAWN__SUPERVISION_LIVE] = "live",
     [LIBSPAWN__SUPERVISION_SEEN] = "seen",
     [LIBSPAWN__SUPERVISION_TOLD] = "told",
+    [LIBSPAWN__SUPERVISION_RECOVERING] = "recovering",
     [LIBSPAWN__SUPERVISION_FOLLOWED] = "followed",
     [LIBSPAWN__SUPERVISION_KEPT] = "kept",
 };

@@ -79,7 +79,8 @@ enum libspawn_action {
     LIBSPAWN_ACTION_PRESERVE,
     LIBSPAWN_ACTION_COREDUMP_DESTROY,
     LIBSPAWN_ACTION_COREDUMP_RESTART,
-    LIBSPAWN_ACTION_SOFT_RESET
+    LIBSPAWN_ACTION_SOFT_RESET,
+    LIBSPAWN_ACTION_SCRIPT /* of on_dm_crash only: its script decides */
 };
 
 struct libspawn_vnc {
@@ -152,6 +153,7 @@ struct libspawn_guest_config {
         on_soft_reset;
     /* When its device model ends though the guest did not ask for it. */
     enum libspawn_action on_dm_crash;
+    char *on_dm_crash_script; /* path; for LIBSPAWN_ACTION_SCRIPT */
 
     char *device_model_override; /* path of the program */
     char **device_model_args;    /* appended as they are; NULL terminated */
@@ -455,7 +457,10 @@ enum libspawn_guest_event_kind {
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_LEFT, /* in order */
     LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST, /* without a word */
     /* A PCI device was reserved for another guest, which is gone. */
-    LIBSPAWN_GUEST_EVENT_PCI_TAKEN_OVER
+    LIBSPAWN_GUEST_EVENT_PCI_TAKEN_OVER,
+    LIBSPAWN_GUEST_EVENT_SCRIPT_STARTED,  /* for recovery; reason: of what */
+    LIBSPAWN_GUEST_EVENT_SCRIPT_ENDED /* reason: restart, preserve, destroy,
+                                         failed, late, lost */
 };
 
 struct libspawn_guest_event {

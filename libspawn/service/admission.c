@@ -11,6 +11,7 @@ const struct libspawn__admission_times libspawn__admission_times = {
     .backoff_max = 8000,
     .hold_limit = 300000,
     .still_holding = 60000,
+    .script_limit = 60000,
     .restart_unit = 1000,
     .healthy = 600000,
 };
@@ -23,8 +24,8 @@ forbid_zero(struct libspawn__admission_times *times)
     };
     int64_t *const all[] = {
         &times->admit_after,  &times->probe_every,   &times->backoff_min,
-        &times->backoff_max,  &times->still_holding, &times->restart_unit,
-        &times->healthy,
+        &times->backoff_max,  &times->still_holding, &times->script_limit,
+        &times->restart_unit, &times->healthy,
     };
     size_t i;
 
@@ -44,6 +45,7 @@ libspawn__admission_init(struct libspawn__admission *admission,
     admission->times = *times;
     forbid_zero(&admission->times);
     admission->last_admitted = now;
+    admission->limit_from = now;
 }
 
 void
@@ -79,6 +81,7 @@ libspawn__admission_lose(struct libspawn__admission *admission, int64_t now)
 
     if (admission->is_admitted) {
         admission->last_admitted = now;
+        admission->limit_from = now;
     }
     admission->is_connected = false;
     admission->is_admitted = false;
@@ -95,12 +98,18 @@ libspawn__admission_failing_for(const struct libspawn__admission *admission,
     return admission->is_admitted ? 0 : now - admission->last_admitted;
 }
 
+void
+libspawn__admission_extend(struct libspawn__admission *admission, int64_t now)
+{
+    admission->limit_from = now;
+}
+
 int64_t
 libspawn__admission_gives_up_at(const struct libspawn__admission *admission)
 {
     return admission->is_admitted || !admission->times.hold_limit
                ? INT64_MAX
-               : admission->last_admitted + admission->times.hold_limit;
+               : admission->limit_from + admission->times.hold_limit;
 }
 
 enum libspawn__message_class

@@ -29,6 +29,7 @@ struct libspawn__admission_times {
     int64_t backoff_max;   /* 8 s */
     int64_t hold_limit;    /* 300 s; 0: for ever */
     int64_t still_holding; /* 60 s: it is told that often */
+    int64_t script_limit;  /* 60 s, for a recovery script */
     int64_t restart_unit;  /* 1 s: see service/supervisor_policy.c */
     int64_t healthy;       /* 600 s: then earlier restarts are forgotten */
 };
@@ -47,6 +48,7 @@ struct libspawn__admission {
     bool is_admitted;
     int64_t connected_at;
     int64_t last_admitted; /* or when it all began */
+    int64_t limit_from;    /* the same, or when it got more time */
     int64_t backoff;       /* the last pause; 0: none yet */
 };
 
@@ -69,6 +71,10 @@ int64_t libspawn__admission_lose(struct libspawn__admission *admission,
 /* For how long it has not been admitted; 0 while it is. */
 int64_t
 libspawn__admission_failing_for(const struct libspawn__admission *admission,
+                                int64_t now);
+
+/* It has until the hold limit once more. */
+void libspawn__admission_extend(struct libspawn__admission *admission,
                                 int64_t now);
 
 /* When the hold limit is reached; INT64_MAX: never. */

@@ -13,6 +13,7 @@ static const char *const state_names[] = {
     [S(ADMITTED)] = "admitted",
     [S(HOLDING)] = "holding",
     [S(BACKOFF)] = "backoff",
+    [S(RECOVERING)] = "recovering",
     [S(FAILED)] = "failed",
     [S(STOPPING)] = "stopping",
     [S(TERMINATED)] = "terminated",
@@ -22,8 +23,9 @@ static const char *const event_names[] = {
     [ON(START)] = "start",       [ON(CONNECTED)] = "connected",
     [ON(ADMITTED)] = "admitted", [ON(LOST)] = "monitor lost",
     [ON(DIED)] = "died",         [ON(PAUSE)] = "pause",
-    [ON(PRESERVE)] = "preserve", [ON(REMOVE)] = "remove",
-    [ON(LEAVE)] = "leave",       [ON(GONE)] = "gone",
+    [ON(SCRIPT)] = "script",     [ON(PRESERVE)] = "preserve",
+    [ON(REMOVE)] = "remove",     [ON(LEAVE)] = "leave",
+    [ON(GONE)] = "gone",
 };
 
 static const struct {
@@ -42,6 +44,7 @@ static const struct {
     { S(CONNECTED), ON(ADMITTED), S(ADMITTED) },
     { S(CONNECTED), ON(LOST), S(HOLDING) },
     { S(CONNECTED), ON(DIED), S(HOLDING) },
+    { S(CONNECTED), ON(SCRIPT), S(RECOVERING) },
     { S(CONNECTED), ON(PRESERVE), S(FAILED) },
     { S(CONNECTED), ON(REMOVE), S(STOPPING) },
     { S(CONNECTED), ON(LEAVE), S(TERMINATED) },
@@ -55,6 +58,7 @@ static const struct {
 
     { S(HOLDING), ON(PAUSE), S(BACKOFF) },
     { S(HOLDING), ON(START), S(STARTING) },
+    { S(HOLDING), ON(SCRIPT), S(RECOVERING) },
     { S(HOLDING), ON(PRESERVE), S(FAILED) },
     { S(HOLDING), ON(REMOVE), S(STOPPING) },
     { S(HOLDING), ON(LEAVE), S(TERMINATED) },
@@ -62,10 +66,19 @@ static const struct {
 
     { S(BACKOFF), ON(START), S(STARTING) },
     { S(BACKOFF), ON(DIED), S(HOLDING) },
+    { S(BACKOFF), ON(SCRIPT), S(RECOVERING) },
     { S(BACKOFF), ON(PRESERVE), S(FAILED) },
     { S(BACKOFF), ON(REMOVE), S(STOPPING) },
     { S(BACKOFF), ON(LEAVE), S(TERMINATED) },
     { S(BACKOFF), ON(GONE), S(TERMINATED) },
+
+    { S(RECOVERING), ON(CONNECTED), S(CONNECTED) },
+    { S(RECOVERING), ON(ADMITTED), S(ADMITTED) },
+    { S(RECOVERING), ON(PAUSE), S(BACKOFF) },
+    { S(RECOVERING), ON(PRESERVE), S(FAILED) },
+    { S(RECOVERING), ON(REMOVE), S(STOPPING) },
+    { S(RECOVERING), ON(LEAVE), S(TERMINATED) },
+    { S(RECOVERING), ON(GONE), S(TERMINATED) },
 
     { S(FAILED), ON(START), S(STARTING) },
     { S(FAILED), ON(ADMITTED), S(ADMITTED) },

@@ -13,7 +13,8 @@ enum libspawn__state {
     LIBSPAWN__STATE_ADMITTED,  /* it does what it is for */
     LIBSPAWN__STATE_HOLDING,   /* it died or hung up: what next? */
     LIBSPAWN__STATE_BACKOFF,   /* a pause before the next try */
-    LIBSPAWN__STATE_FAILED,    /* it is dead and stays so; the guest is kept */
+    LIBSPAWN__STATE_RECOVERING, /* its recovery script runs */
+    LIBSPAWN__STATE_FAILED,    /* nothing more is tried; the guest is kept */
     LIBSPAWN__STATE_STOPPING,  /* the guest is being removed */
     LIBSPAWN__STATE_TERMINATED, /* nothing is left to look after */
     LIBSPAWN__N_STATES
@@ -26,6 +27,7 @@ enum libspawn__state_event {
     LIBSPAWN__ON_LOST,      /* its monitor hung up, or cannot be reached */
     LIBSPAWN__ON_DIED,      /* the device model has ended */
     LIBSPAWN__ON_PAUSE,     /* try again, but not yet */
+    LIBSPAWN__ON_SCRIPT,    /* its recovery script is to decide */
     LIBSPAWN__ON_PRESERVE,  /* the guest is kept as it is */
     LIBSPAWN__ON_REMOVE,    /* the guest is to go */
     LIBSPAWN__ON_LEAVE,     /* somebody else looks after it from now on */

@@ -108,6 +108,7 @@ fail_again(struct libspawn__supervisor *s,
         libspawn__supervisor_describe_end(s, report);
     } else {
         s->end_word = libspawn_code_name(err->code);
+        s->end_status = -1;
         libspawn__str_assign(&s->end_text, err->text, NULL);
     }
 }
@@ -252,6 +253,7 @@ libspawn__supervisor_forget_end(struct libspawn__supervisor *s)
     s->is_given_up = false;
     s->end = LIBSPAWN__END_NONE;
     s->end_word = NULL;
+    s->end_status = -1;
     free(TAKE_PTR(s->end_text));
     libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_LIVE);
 }
@@ -441,6 +443,7 @@ static void (*const entries[LIBSPAWN__N_STATES])(
     [LIBSPAWN__STATE_ADMITTED] = enter_admitted,
     [LIBSPAWN__STATE_HOLDING] = libspawn__supervisor_decide,
     [LIBSPAWN__STATE_BACKOFF] = enter_backoff,
+    [LIBSPAWN__STATE_RECOVERING] = libspawn__supervisor_recover,
     [LIBSPAWN__STATE_FAILED] = enter_failed,
     [LIBSPAWN__STATE_STOPPING] = enter_stopping,
     [LIBSPAWN__STATE_TERMINATED] = enter_terminated,
@@ -582,6 +585,7 @@ libspawn__supervisor_new(
     s->config = config;
     s->callbacks = *callbacks;
     s->pidfile.fd = -1;
+    s->end_status = -1;
     libspawn_guest_config_init(&s->updated);
     libspawn__list_init(&s->settling);
     libspawn__held_init(&s->held);
@@ -634,5 +638,6 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn_guest_config_dispose(&s->updated);
     free(s->control_path);
     free(s->end_text);
+    free(s->end_log);
     free(s);
 }

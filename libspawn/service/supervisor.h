@@ -7,6 +7,7 @@
  *                         is done on entering each
  *   supervisor_model.c    what device model and hypervisor say, their ends
  *   supervisor_policy.c   what follows an end
+ *   supervisor_recovery.c the recovery script, which may decide that
  *   supervisor_memory.c   taking over, also from one that died
  *   supervisor_handover.c becoming another program meanwhile
  *   supervisor_removal.c  removing the guest
@@ -93,8 +94,12 @@ struct libspawn__supervisor {
     enum libspawn__guest_end end;
     const char *end_word; /* exited, killed, unknown; NULL: none yet */
     char *end_text;       /* how, as a sentence; NULL: none yet */
+    int end_status;       /* as a shell has it; -1: not known */
+    char *end_log;        /* its log; NULL: not known */
 
     bool is_given_up; /* the limit of holding was reached */
+    unsigned int n_scripts;       /* that were begun */
+    unsigned int n_scripts_ended; /* of these */
     struct libspawn__timer hold_timer; /* to tell it again, or the limit */
     struct libspawn__removal *removal; /* NULL: none under way */
 
@@ -184,7 +189,7 @@ void libspawn__supervisor_note(struct libspawn__supervisor *supervisor,
 void libspawn__supervisor_hold(struct libspawn__supervisor *supervisor,
                                const char *reason, const char *text);
 
-/* Goes on with it if it was told before we took over. */
+/* Goes on with it if it was told before, perhaps before we took over. */
 void libspawn__supervisor_hold_on(struct libspawn__supervisor *supervisor);
 
 /* Whether its device model lives, and is still good for the guest. */
@@ -230,6 +235,15 @@ libspawn__timer_fn libspawn__supervisor_on_settled;
  * not admitted for so long that the limit is reached. */
 void libspawn__supervisor_decide(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_give_up(struct libspawn__supervisor *supervisor);
+/* What the recovery script said is done, if it still is to decide: RESTART,
+ * PRESERVE or DESTROY. */
+void libspawn__supervisor_follow_script(
+    struct libspawn__supervisor *supervisor, enum libspawn_action action);
+
+/* supervisor_recovery.c: runs the recovery script, in state RECOVERING. */
+void libspawn__supervisor_recover(struct libspawn__supervisor *supervisor);
+/* That of the one before, which died, is not waited for. */
+void libspawn__supervisor_lose_script(struct libspawn__supervisor *supervisor);
 
 /* supervisor_removal.c: ON_GONE or ON_PRESERVE follows, unless it is stopped,
  * which leaves the guest as it is. */

@@ -94,10 +94,12 @@ struct settling {
     pid_t pid;
 };
 
+/* A recovery script must not be kept waiting for its own end. */
 static bool
 is_settled(const struct libspawn__supervisor *s, pid_t pid)
 {
     return s->state == LIBSPAWN__STATE_FAILED ||
+           s->state == LIBSPAWN__STATE_RECOVERING ||
            s->state == LIBSPAWN__STATE_TERMINATED || !s->dm ||
            libspawn_child_pid(libspawn__dm_child(s->dm)) != pid;
 }

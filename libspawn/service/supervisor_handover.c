@@ -102,6 +102,7 @@ write_state(const struct libspawn__supervisor *s,
                                s->admission.connected_at);
     libspawn__json_put_integer(w, "last_admitted_ms",
                                s->admission.last_admitted);
+    libspawn__json_put_integer(w, "limit_from_ms", s->admission.limit_from);
     libspawn__json_put_integer(w, "backoff_ms", s->admission.backoff);
     libspawn__json_put_bool(w, "given_up", s->is_given_up);
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
@@ -332,6 +333,10 @@ libspawn__supervisor_resume(struct libspawn__supervisor *s, uint32_t domid,
         libspawn__json_bool(libspawn__json_member(state, "paused"), false);
     s->admission.connected_at = get_number(state, "connected_at_ms");
     s->admission.last_admitted = get_number(state, "last_admitted_ms");
+    s->admission.limit_from = get_number(state, "limit_from_ms");
+    if (!s->admission.limit_from) {
+        s->admission.limit_from = s->admission.last_admitted;
+    }
     s->admission.backoff = get_number(state, "backoff_ms");
     s->is_given_up =
         libspawn__json_bool(libspawn__json_member(state, "given_up"), false);

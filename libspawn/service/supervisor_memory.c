@@ -124,12 +124,17 @@ begin(struct libspawn__supervisor *s, const char *lost)
     bool is_down = s->has_inherited_end &&
                    (!s->dm || (s->host->hypervisor->find_end &&
                                s->end != LIBSPAWN__END_MODEL));
+    bool has_script = s->has_inherited_end &&
+                      s->memory.stage == LIBSPAWN__SUPERVISION_RECOVERING;
 
     if (is_alive && !is_down) {
         s->has_inherited_end = false;
         s->end = s->end == LIBSPAWN__END_MODEL ? LIBSPAWN__END_NONE : s->end;
     }
     note_begin(s, lost);
+    if (has_script) {
+        libspawn__supervisor_lose_script(s);
+    }
     libspawn__supervisor_hold_on(s);
     libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     if (is_down) {

@@ -121,7 +121,10 @@ on_shutdown(struct libspawn__supervisor *s, const struct libspawn__json *data)
     for (i = 0; reason && i < ARRAY_SIZE(shutdown_reasons); i++) {
         if (!strcmp(shutdown_reasons[i].reason, reason)) {
             s->end = shutdown_reasons[i].end;
-            libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_SEEN);
+            if (s->state != LIBSPAWN__STATE_RECOVERING) {
+                libspawn__supervisor_remember_end(
+                    s, LIBSPAWN__SUPERVISION_SEEN);
+            }
         }
     }
 }
@@ -186,7 +189,11 @@ libspawn__supervisor_describe_end(struct libspawn__supervisor *s,
                   : report->signal | (report->core_dumped ? WCOREFLAG : 0),
         text);
     libspawn__str_assign(&s->end_text, text, NULL);
+    libspawn__str_assign(&s->end_log, report->log_path, NULL);
     s->end_word = is_exited ? "exited" : is_signaled ? "killed" : "unknown";
+    s->end_status = is_exited     ? report->exit_code
+                    : is_signaled ? 128 + report->signal
+                                  : -1;
     if (s->end == LIBSPAWN__END_NONE) {
         /* Whoever did not hear its last words goes by its exit status, as
          * the sweep of guests without a supervisor does. */
@@ -203,6 +210,12 @@ die(struct libspawn__supervisor *s)
     libspawn__supervisor_describe_end(
         s, libspawn_child_report(libspawn__dm_child(s->dm)));
     libspawn__supervisor_summarize_core(s);
+    if (s->state == LIBSPAWN__STATE_RECOVERING &&
+        s->end == LIBSPAWN__END_MODEL) {
+        /* The script that runs decides about this end, too. */
+        libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_DM_DIED, s->end_word,
+                                  s->end_text);
+    }
     libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
 }
 

@@ -106,12 +106,29 @@ static void
 act_on_limit(struct libspawn__supervisor *s)
 {
     enum libspawn_action action = configured_action(s);
+    bool is_destroyed = action == LIBSPAWN_ACTION_DESTROY ||
+                        action == LIBSPAWN_ACTION_COREDUMP_DESTROY;
 
-    libspawn__supervisor_move(s, action == LIBSPAWN_ACTION_DESTROY ||
-                                         action ==
-                                             LIBSPAWN_ACTION_COREDUMP_DESTROY
-                                     ? LIBSPAWN__ON_REMOVE
-                                     : LIBSPAWN__ON_PRESERVE);
+    libspawn__supervisor_move(s, action == LIBSPAWN_ACTION_SCRIPT
+                                     ? LIBSPAWN__ON_SCRIPT
+                                 : is_destroyed ? LIBSPAWN__ON_REMOVE
+                                                : LIBSPAWN__ON_PRESERVE);
+}
+
+/* It runs once for each end, so that what the one before had begun is not
+ * begun again; what it decided is done. */
+static void
+ask_script(struct libspawn__supervisor *s,
+           enum libspawn__supervision_stage stage)
+{
+    if (stage == LIBSPAWN__SUPERVISION_FOLLOWED) {
+        restart(s, true);
+    } else {
+        libspawn__supervisor_move(s,
+                                  stage == LIBSPAWN__SUPERVISION_RECOVERING
+                                      ? LIBSPAWN__ON_PRESERVE
+                                      : LIBSPAWN__ON_SCRIPT);
+    }
 }
 
 static void
@@ -144,6 +161,9 @@ follow_end(struct libspawn__supervisor *s)
     case LIBSPAWN_ACTION_SOFT_RESET:
         restart(s, stage >= LIBSPAWN__SUPERVISION_FOLLOWED);
         break;
+    case LIBSPAWN_ACTION_SCRIPT:
+        ask_script(s, stage);
+        break;
     case LIBSPAWN_ACTION_DEFAULT:
     case LIBSPAWN_ACTION_PRESERVE:
         libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
@@ -161,6 +181,8 @@ libspawn__supervisor_give_up(struct libspawn__supervisor *s)
 
     s->is_given_up = true;
     s->end = LIBSPAWN__END_MODEL;
+    s->end_word = "not-admitted";
+    s->end_status = -1;
     libspawn__str_assign(&s->end_text, text, NULL);
     if (s->create) {
         libspawn_create_abort(s->create); /* its end is followed up */
@@ -168,6 +190,58 @@ libspawn__supervisor_give_up(struct libspawn__supervisor *s)
         act_on_limit(s);
     }
 }
+
+/* ---- After the recovery script ----------------------------------------- */
+
+/* It lives, perhaps thanks to the script, and has another limit to show it. */
+static void
+go_on(struct libspawn__supervisor *s)
+{
+    s->pause = next_pause(s);
+    if (s->memory.n_restarts > RESTARTS_MAX) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
+        return;
+    }
+    libspawn__supervisor_forget_end(s);
+    libspawn__supervisor_move(s, libspawn__dm_qmp(s->dm)
+                                     ? LIBSPAWN__ON_CONNECTED
+                                     : LIBSPAWN__ON_PAUSE);
+}
+
+static void
+try_again(struct libspawn__supervisor *s)
+{
+    bool has_dm = libspawn__supervisor_has_dm(s);
+
+    if (s->is_given_up) {
+        libspawn__admission_extend(&s->admission, libspawn__clock_now_ms());
+    }
+    s->is_given_up = has_dm && s->is_given_up;
+    libspawn__supervisor_hold_on(s);
+    if (has_dm) {
+        go_on(s);
+    } else {
+        restart(s, false);
+    }
+}
+
+void
+libspawn__supervisor_follow_script(struct libspawn__supervisor *s,
+                                   enum libspawn_action action)
+{
+    if (s->end != LIBSPAWN__END_MODEL) {
+        s->is_given_up = false;
+        follow_end(s); /* the guest itself has ended meanwhile */
+    } else if (action == LIBSPAWN_ACTION_RESTART) {
+        try_again(s);
+    } else {
+        libspawn__supervisor_move(s, action == LIBSPAWN_ACTION_DESTROY
+                                         ? LIBSPAWN__ON_REMOVE
+                                         : LIBSPAWN__ON_PRESERVE);
+    }
+}
+
+/* ---- At an end --------------------------------------------------------- */
 
 void
 libspawn__supervisor_decide(struct libspawn__supervisor *s)

@@ -380,6 +380,7 @@ static const struct in_state {
     [LIBSPAWN__STATE_HOLDING] = { NULL, NULL, NULL }, /* for a moment */
     [LIBSPAWN__STATE_BACKOFF] = { "on_dm_crash = 'restart'", lead_to_backoff,
                                   check_backoff },
+    [LIBSPAWN__STATE_RECOVERING] = { NULL, NULL, NULL }, /* test_xl_recovery */
     [LIBSPAWN__STATE_FAILED] = { "on_dm_crash = 'preserve'", lead_to_failed,
                                  check_failed },
     [LIBSPAWN__STATE_STOPPING] = { "on_dm_crash = 'destroy'", lead_to_stopping,

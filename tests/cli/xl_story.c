@@ -20,6 +20,7 @@ extern char **environ;
 
 const char *const xl_steps[] = {
     "reserving the name",
+    "checking its recovery script",
     "checking its files",
     "choosing a domain id",
     "making its directory and nodes",

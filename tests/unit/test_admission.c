@@ -30,6 +30,16 @@ begin_admitted(int64_t now)
     return admission;
 }
 
+/* A recovery script may ask for more time, which is no admission. */
+TEST(admission_extended__has_another_limit_and_fails_on)
+{
+    struct libspawn__admission a = begin(0);
+
+    libspawn__admission_extend(&a, 300 * S);
+    ck_assert_int_eq(libspawn__admission_gives_up_at(&a), 600 * S);
+    ck_assert_int_eq(libspawn__admission_failing_for(&a, 400 * S), 400 * S);
+}
+
 /* ---- Who is admitted --------------------------------------------------- */
 
 /* Covers A5. */

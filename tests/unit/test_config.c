@@ -274,6 +274,29 @@ TEST(config_check__names_the_key_and_the_item_at_fault)
     libspawn_guest_config_dispose(&config);
 }
 
+/* Only the device model's own end is a matter for a script, which must have a
+ * name. */
+TEST(config_check__refuses_a_script_where_there_can_be_none)
+{
+    struct libspawn_guest_config config;
+    struct libspawn__config_fault fault = { NULL, 0 };
+
+    libspawn_guest_config_init(&config);
+    config.name = strdup("a");
+    config.on_watchdog = LIBSPAWN_ACTION_SCRIPT;
+    assert_code(libspawn__guest_config_check(&config, &fault, NULL),
+                LIBSPAWN_ERR_INVALID);
+    ck_assert_str_eq(fault.key, "on_watchdog");
+    config.on_watchdog = LIBSPAWN_ACTION_DEFAULT;
+    config.on_dm_crash = LIBSPAWN_ACTION_SCRIPT;
+    assert_code(libspawn__guest_config_check(&config, &fault, NULL),
+                LIBSPAWN_ERR_INVALID);
+    ck_assert_str_eq(fault.key, "on_dm_crash");
+    config.on_dm_crash_script = strdup("/bin/true");
+    assert_ok(libspawn__guest_config_check(&config, &fault, NULL), NULL);
+    libspawn_guest_config_dispose(&config);
+}
+
 TEST(config_text_that_is_not_utf8__fails_the_check)
 {
     AUTO_CONFIG struct libspawn_guest_config config;

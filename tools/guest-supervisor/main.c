@@ -405,7 +405,7 @@ scale_times(struct libspawn__admission_times *times)
     int64_t *const all[] = {
         &times->admit_after,  &times->probe_every, &times->backoff_min,
         &times->backoff_max,  &times->hold_limit,  &times->still_holding,
-        &times->restart_unit, &times->healthy,
+        &times->script_limit, &times->restart_unit, &times->healthy,
     };
     size_t i;
 

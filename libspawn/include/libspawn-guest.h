@@ -441,7 +441,8 @@ enum libspawn_guest_event_kind {
     LIBSPAWN_GUEST_EVENT_RESUMED,
     LIBSPAWN_GUEST_EVENT_SHUTDOWN, /* reason: poweroff, reboot, crash, suspend,
                                       watchdog, host-signal */
-    LIBSPAWN_GUEST_EVENT_DM_DIED,  /* reason: exited, killed, unknown */
+    LIBSPAWN_GUEST_EVENT_DM_DIED,  /* reason: exited, killed, unknown, or why
+                                      another could not be started */
     LIBSPAWN_GUEST_EVENT_HOLDING,  /* no new device model is tried for now */
     LIBSPAWN_GUEST_EVENT_RELEASED, /* from that */
     LIBSPAWN_GUEST_EVENT_RESTARTING,

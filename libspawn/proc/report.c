@@ -235,6 +235,22 @@ static const struct {
     [LIBSPAWN_END_UNKNOWN] = { put_unknown, false },
 };
 
+const char *
+libspawn__report_end_name(const struct libspawn_report *report)
+{
+    return end_names[report->end];
+}
+
+char *
+libspawn__report_how(const struct libspawn_report *report)
+{
+    AUTO_BUF struct libspawn__buf buf = { 0 };
+
+    ends[report->end].put(&buf, report);
+    libspawn__utf8_make_printable(buf.data, buf.size, "");
+    return libspawn__buf_take(&buf);
+}
+
 static void
 put_sentence(struct libspawn__buf *buf, const struct libspawn_report *report)
 {
@@ -297,7 +313,7 @@ libspawn_report_json(const struct libspawn_report *report)
     libspawn__json_put_string(w, "label", report->label);
     libspawn__json_put_string(w, "guest", report->guest);
     libspawn__json_put_string(w, "program", report->program);
-    libspawn__json_put_string(w, "end", end_names[report->end]);
+    libspawn__json_put_string(w, "end", libspawn__report_end_name(report));
     libspawn__json_put_string(w, "stage", report->stage);
     libspawn__json_put_string(w, "detail", report->detail);
     libspawn__json_put_integer(w, "pid", report->pid);

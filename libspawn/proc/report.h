@@ -32,4 +32,9 @@ void libspawn__report_dispose(struct libspawn__report *report);
 void libspawn__report_set(struct libspawn__report *report, char **slot,
                           const char *text);
 
+/* "deadline", as in its JSON; and how, as a clause without a subject, "was not
+ * ready within 5 s (...) and was ended"; NULL without memory. */
+const char *libspawn__report_end_name(const struct libspawn_report *report);
+char *libspawn__report_how(const struct libspawn_report *report);
+
 #endif

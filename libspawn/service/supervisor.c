@@ -104,6 +104,9 @@ fail_again(struct libspawn__supervisor *s,
            const struct libspawn_err *err)
 {
     s->end = LIBSPAWN__END_MODEL;
+    if (s->is_given_up) {
+        return; /* which is why */
+    }
     if (report) {
         libspawn__supervisor_describe_end(s, report);
     } else {

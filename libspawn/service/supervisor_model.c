@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "proc/ctx.h"
+#include "proc/report.h"
 #include "proc/status.h"
 #include "service/supervisor.h"
 #include "store/paths.h"
@@ -175,25 +176,49 @@ on_told(void *user, const char *name, const struct libspawn__json *data)
 
 /* ---- Its end ----------------------------------------------------------- */
 
+/* It ended by itself, or nobody knows. */
+static void
+describe_status(struct libspawn__supervisor *s,
+                const struct libspawn_report *report)
+{
+    bool is_known = report->end != LIBSPAWN_END_UNKNOWN;
+    bool is_exited = report->end == LIBSPAWN_END_EXITED;
+    int status = is_exited
+                     ? W_EXITCODE(report->exit_code, 0)
+                     : report->signal | (report->core_dumped ? WCOREFLAG : 0);
+    char text[LIBSPAWN__STATUS_TEXT_SIZE];
+
+    libspawn__status_describe(is_known, status, text);
+    libspawn__str_assign(&s->end_text, text, NULL);
+    s->end_word = !is_known ? "unknown" : is_exited ? "exited" : "killed";
+    s->end_status = is_known ? libspawn__status_exit_code(status) : -1;
+}
+
+/* It was ended, or did not even begin, during its start. */
+static void
+describe_failure(struct libspawn__supervisor *s,
+                 const struct libspawn_report *report)
+{
+    AUTO_FREE char *text = libspawn__report_how(report);
+
+    libspawn__str_assign(&s->end_text, text, NULL);
+    s->end_word = libspawn__report_end_name(report);
+    s->end_status = -1;
+}
+
 void
 libspawn__supervisor_describe_end(struct libspawn__supervisor *s,
                                   const struct libspawn_report *report)
 {
-    bool is_signaled = report->end == LIBSPAWN_END_SIGNALED;
     bool is_exited = report->end == LIBSPAWN_END_EXITED;
-    char text[LIBSPAWN__STATUS_TEXT_SIZE];
 
-    libspawn__status_describe(
-        is_signaled || is_exited,
-        is_exited ? W_EXITCODE(report->exit_code, 0)
-                  : report->signal | (report->core_dumped ? WCOREFLAG : 0),
-        text);
-    libspawn__str_assign(&s->end_text, text, NULL);
     libspawn__str_assign(&s->end_log, report->log_path, NULL);
-    s->end_word = is_exited ? "exited" : is_signaled ? "killed" : "unknown";
-    s->end_status = is_exited     ? report->exit_code
-                    : is_signaled ? 128 + report->signal
-                                  : -1;
+    if (is_exited || report->end == LIBSPAWN_END_SIGNALED ||
+        report->end == LIBSPAWN_END_UNKNOWN) {
+        describe_status(s, report);
+    } else {
+        describe_failure(s, report);
+    }
     if (s->end == LIBSPAWN__END_NONE) {
         /* Whoever did not hear its last words goes by its exit status, as
          * the sweep of guests without a supervisor does. */

@@ -12,7 +12,9 @@
 #include "tests/cli/supervised_story.h"
 
 #define G "tale"
-#define LINES "on_dm_crash = 'script'\non_dm_crash_script = 'recover.sh'"
+#define LINES                                                                 \
+    "on_dm_crash = 'script'\non_dm_crash_script = 'recover.sh'\n"             \
+    "start_timeout = 2"
 #define STILL_HOLDING "holding\",\"reason\":\"still"
 #define ENDED(REASON) "script-ended\",\"reason\":\"" REASON
 
@@ -125,6 +127,24 @@ TEST_TIMEOUT(model_that_ends_again__its_own_status_is_told, XL_TEST_S)
     supervised_await_event(G, "released", 1);
     assert_told("XL_REASON=exited");
     assert_told("XL_STATUS=3");
+    ck_assert_uint_eq(count_runs(),
+                      supervised_count_events(G, "device-model-died"));
+    end();
+}
+
+/* Covers R15. */
+TEST_TIMEOUT(model_that_cannot_be_started_again__why_is_told, XL_TEST_S)
+{
+    begin("exit 0");
+    ck_assert_int_eq(rename(G ".sh", "away"), 0);
+    kill_model();
+    supervised_await_event(G, "script-started\",\"reason\":\"no-exec", 1);
+    supervised_set_model(G, "--mute");
+    ck_assert_int_eq(rename("away", G ".sh"), 0);
+    supervised_await_event(G, "script-started\",\"reason\":\"deadline", 1);
+    supervised_set_model(G, "");
+    supervised_await_event(G, "released", 1);
+    assert_told("XL_STATUS=");
     ck_assert_uint_eq(count_runs(),
                       supervised_count_events(G, "device-model-died"));
     end();

@@ -13,6 +13,7 @@ static const char *const stages[] = {
     [LIBSPAWN__SUPERVISION_SEEN] = "seen",
     [LIBSPAWN__SUPERVISION_TOLD] = "told",
     [LIBSPAWN__SUPERVISION_RECOVERING] = "recovering",
+    [LIBSPAWN__SUPERVISION_CONDEMNED] = "condemned",
     [LIBSPAWN__SUPERVISION_FOLLOWED] = "followed",
     [LIBSPAWN__SUPERVISION_KEPT] = "kept",
 };

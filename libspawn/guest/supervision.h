@@ -15,12 +15,13 @@
 
 /* How far the supervisor was with the last end of the guest. */
 enum libspawn__supervision_stage {
-    LIBSPAWN__SUPERVISION_LIVE,     /* there was none */
-    LIBSPAWN__SUPERVISION_SEEN,     /* it is known why */
-    LIBSPAWN__SUPERVISION_TOLD,     /* it was told as an event */
+    LIBSPAWN__SUPERVISION_LIVE,       /* there was none */
+    LIBSPAWN__SUPERVISION_SEEN,       /* it is known why */
+    LIBSPAWN__SUPERVISION_TOLD,       /* it was told as an event */
     LIBSPAWN__SUPERVISION_RECOVERING, /* the recovery script was begun */
-    LIBSPAWN__SUPERVISION_FOLLOWED, /* and so was what follows */
-    LIBSPAWN__SUPERVISION_KEPT      /* what follows is nothing */
+    LIBSPAWN__SUPERVISION_CONDEMNED,  /* and said that the guest is to go */
+    LIBSPAWN__SUPERVISION_FOLLOWED,   /* and so was what follows */
+    LIBSPAWN__SUPERVISION_KEPT        /* what follows is nothing */
 };
 
 struct libspawn__supervision {

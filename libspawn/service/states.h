@@ -7,15 +7,15 @@
 #define LIBSPAWN_SERVICE_STATES_H
 
 enum libspawn__state {
-    LIBSPAWN__STATE_DOWN,      /* nothing was done yet */
-    LIBSPAWN__STATE_STARTING,  /* guest or device model are being started */
-    LIBSPAWN__STATE_CONNECTED, /* to its monitor, which proves nothing */
-    LIBSPAWN__STATE_ADMITTED,  /* it does what it is for */
-    LIBSPAWN__STATE_HOLDING,   /* it died or hung up: what next? */
-    LIBSPAWN__STATE_BACKOFF,   /* a pause before the next try */
+    LIBSPAWN__STATE_DOWN,       /* nothing was done yet */
+    LIBSPAWN__STATE_STARTING,   /* guest or device model are being started */
+    LIBSPAWN__STATE_CONNECTED,  /* to its monitor, which proves nothing */
+    LIBSPAWN__STATE_ADMITTED,   /* it does what it is for */
+    LIBSPAWN__STATE_HOLDING,    /* it died or hung up: what next? */
+    LIBSPAWN__STATE_BACKOFF,    /* a pause before the next try */
     LIBSPAWN__STATE_RECOVERING, /* its recovery script runs */
-    LIBSPAWN__STATE_FAILED,    /* nothing more is tried; the guest is kept */
-    LIBSPAWN__STATE_STOPPING,  /* the guest is being removed */
+    LIBSPAWN__STATE_FAILED,     /* nothing more is tried; the guest is kept */
+    LIBSPAWN__STATE_STOPPING,   /* the guest is being removed */
     LIBSPAWN__STATE_TERMINATED, /* nothing is left to look after */
     LIBSPAWN__N_STATES
 };

@@ -98,8 +98,8 @@ struct libspawn__supervisor {
     char *end_log;        /* its log; NULL: not known */
 
     bool is_given_up; /* the limit of holding was reached */
-    unsigned int n_scripts;       /* that were begun */
-    unsigned int n_scripts_ended; /* of these */
+    unsigned int n_scripts;            /* that were begun */
+    unsigned int n_scripts_ended;      /* of these */
     struct libspawn__timer hold_timer; /* to tell it again, or the limit */
     struct libspawn__removal *removal; /* NULL: none under way */
 

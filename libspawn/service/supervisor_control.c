@@ -18,8 +18,8 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
               const struct libspawn__json *params, struct libspawn_err *err)
 {
     const struct libspawn__supervisor *s = user;
-    const struct libspawn__dm *dm =
-        s->create && s->create->dm ? s->create->dm : s->dm;
+    const struct libspawn__dm *dm = s->create && s->create->dm ? s->create->dm
+                                                               : s->dm;
     struct libspawn__json_writer *w = libspawn__json_writer_new(false);
     int64_t now = libspawn__clock_now_ms();
     AUTO_FREE char *text = NULL;
@@ -40,8 +40,8 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     libspawn__json_put_integer(w, "restarts", s->memory.n_restarts);
     libspawn__json_put_integer(w, "programs", s->n_programs);
     if (dm) {
-        libspawn__json_put_integer(
-            w, "device_model_pid", libspawn_child_pid(libspawn__dm_child(dm)));
+        libspawn__json_put_integer(w, "device_model_pid",
+                                   libspawn_child_pid(libspawn__dm_child(dm)));
     }
     if (s->end_text) {
         libspawn__json_put_string(w, "last_end", s->end_text);

@@ -123,8 +123,8 @@ on_shutdown(struct libspawn__supervisor *s, const struct libspawn__json *data)
         if (!strcmp(shutdown_reasons[i].reason, reason)) {
             s->end = shutdown_reasons[i].end;
             if (s->state != LIBSPAWN__STATE_RECOVERING) {
-                libspawn__supervisor_remember_end(
-                    s, LIBSPAWN__SUPERVISION_SEEN);
+                libspawn__supervisor_remember_end(s,
+                                                  LIBSPAWN__SUPERVISION_SEEN);
             }
         }
     }

@@ -115,19 +115,21 @@ act_on_limit(struct libspawn__supervisor *s)
                                                 : LIBSPAWN__ON_PRESERVE);
 }
 
-/* It runs once for each end, so that what the one before had begun is not
- * begun again; what it decided is done. */
+/* It runs once for each end: what the one before had begun is not begun again,
+ * and what it had decided is done. */
 static void
 ask_script(struct libspawn__supervisor *s,
            enum libspawn__supervision_stage stage)
 {
+    bool is_lost = stage == LIBSPAWN__SUPERVISION_RECOVERING;
+
     if (stage == LIBSPAWN__SUPERVISION_FOLLOWED) {
         restart(s, true);
+    } else if (stage == LIBSPAWN__SUPERVISION_CONDEMNED) {
+        libspawn__supervisor_move(s, LIBSPAWN__ON_REMOVE);
     } else {
-        libspawn__supervisor_move(s,
-                                  stage == LIBSPAWN__SUPERVISION_RECOVERING
-                                      ? LIBSPAWN__ON_PRESERVE
-                                      : LIBSPAWN__ON_SCRIPT);
+        libspawn__supervisor_move(s, is_lost ? LIBSPAWN__ON_PRESERVE
+                                             : LIBSPAWN__ON_SCRIPT);
     }
 }
 
@@ -234,10 +236,11 @@ libspawn__supervisor_follow_script(struct libspawn__supervisor *s,
         follow_end(s); /* the guest itself has ended meanwhile */
     } else if (action == LIBSPAWN_ACTION_RESTART) {
         try_again(s);
+    } else if (action == LIBSPAWN_ACTION_DESTROY) {
+        libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_CONDEMNED);
+        libspawn__supervisor_move(s, LIBSPAWN__ON_REMOVE);
     } else {
-        libspawn__supervisor_move(s, action == LIBSPAWN_ACTION_DESTROY
-                                         ? LIBSPAWN__ON_REMOVE
-                                         : LIBSPAWN__ON_PRESERVE);
+        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
     }
 }
 

@@ -319,8 +319,9 @@ static bool
 is_another(void *user)
 {
     const pid_t *former = user;
+    pid_t pid = supervised_find(G);
 
-    return supervised_is(G) && supervised_pid(G) != *former;
+    return pid && pid != *former;
 }
 
 TEST_TIMEOUT(supervisor_killed_while_it_runs__the_next_does_not_run_it_again,
@@ -344,6 +345,33 @@ TEST_TIMEOUT(supervisor_killed_while_it_runs__the_next_does_not_run_it_again,
     ck_assert_uint_eq(supervised_count_events(G, ENDED("lost")), 1);
     ck_assert_uint_eq(supervised_count_events(G, "device-model-died"), 1);
     end();
+}
+
+/* Somebody has the lock that the removal needs. */
+TEST_TIMEOUT(supervisor_killed_after_it_said_destroy__the_next_destroys,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    struct xl_process holder;
+    pid_t former;
+
+    begin("exit 101");
+    holder =
+        xl_start_talk("lock", G, "--", "sh", "-c", "echo locked; read line");
+    ck_assert(xl_await_words(&holder, "locked"));
+    kill_model();
+    supervised_await_state(G, "stopping");
+    former = supervised_pid(G);
+    supervised_kill(G, SIGKILL);
+    list = xl_run("list");
+    ck_assert(harness_wait_until(is_another, &former, XL_WAIT_MS));
+    supervised_await_state(G, "stopping");
+    xl_say(&holder, "go\n");
+    ck_assert_int_eq(xl_wait(&holder), 0);
+    supervised_await_event(G, "destroyed", 1);
+    ck_assert(harness_wait_children(XL_WAIT_MS));
+    ck_assert_uint_eq(count_runs(), 1);
+    xl_assert_nothing_left();
 }
 
 /* Covers R14. */

@@ -482,6 +482,16 @@ is_about(const struct libspawn_guest_event *event,
            !strcmp(event->uuid, other->uuid);
 }
 
+/* What comes before it is no news of the life that it begins. */
+static bool
+is_beginning(enum libspawn_guest_event_kind kind)
+{
+    return kind == LIBSPAWN_GUEST_EVENT_CREATED ||
+           kind == LIBSPAWN_GUEST_EVENT_RESTARTED ||
+           kind == LIBSPAWN_GUEST_EVENT_ADMITTED ||
+           kind == LIBSPAWN_GUEST_EVENT_RELEASED;
+}
+
 bool
 libspawn__events_have(const char *state_dir,
                       const struct libspawn__event *event)
@@ -496,7 +506,7 @@ libspawn__events_have(const char *state_dir,
     while (libspawn__events_reader_next(&reader, &other)) {
         if (is_about(&other, event)) {
             is_told = other.kind == event->kind ||
-                      (is_told && other.kind != LIBSPAWN_GUEST_EVENT_CREATED);
+                      (is_told && !is_beginning(other.kind));
         }
     }
     return is_told;

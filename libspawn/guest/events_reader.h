@@ -56,7 +56,7 @@ bool libspawn__events_reader_next(struct libspawn__events_reader *reader,
                                   struct libspawn_guest_event *event_r);
 
 /* Whether this was told of this guest (uuid and domid) since it was created,
- * as far back as lines are kept. */
+ * started again or admitted, as far back as lines are kept. */
 struct libspawn__event;
 bool libspawn__events_have(const char *state_dir,
                            const struct libspawn__event *event);

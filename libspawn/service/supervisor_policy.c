@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/events.h"
+#include "guest/events_reader.h"
 #include "service/supervisor.h"
 
 enum {
@@ -81,6 +83,21 @@ restart(struct libspawn__supervisor *s, bool is_followed)
     libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
 }
 
+/* Who was killed between the line in the event log and the note of it has told
+ * it all the same. */
+static bool
+was_told_before(const struct libspawn__supervisor *s)
+{
+    const struct libspawn__event event = {
+        .domid = s->domid,
+        .uuid = s->uuid,
+        .kind = s->end == LIBSPAWN__END_MODEL ? LIBSPAWN_GUEST_EVENT_DM_DIED
+                                              : LIBSPAWN_GUEST_EVENT_SHUTDOWN,
+    };
+
+    return s->is_unheard && libspawn__events_have(s->host->state_dir, &event);
+}
+
 /* What is told of it.  How a device model ended is in the sentence. */
 static void
 note_end(struct libspawn__supervisor *s)
@@ -145,7 +162,9 @@ follow_end(struct libspawn__supervisor *s)
         return;
     }
     if (!is_told) {
-        note_end(s);
+        if (!was_told_before(s)) {
+            note_end(s);
+        }
         libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
     }
     if (s->is_given_up) {

@@ -238,7 +238,8 @@ $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
 EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_recovery += tests/cli/supervised_story.c
-EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_states.c \
+  tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_pci += tests/cli/supervised_story.c \
   tests/lib/pci_tree.c

@@ -43,34 +43,41 @@ file_of(const char *guest, const char *end)
                                 guest, end);
 }
 
+/* 0: nobody has it locked. */
+static pid_t
+owner_of(const char *guest, const char *end)
+{
+    AUTO_FREE char *path = file_of(guest, end);
+    pid_t pid = 0;
+
+    return libspawn__pidfile_owner(path, &pid, NULL) ? 0 : pid;
+}
+
 pid_t
 supervised_pid(const char *guest)
 {
-    AUTO_FREE char *path = file_of(guest, "pid");
-    struct libspawn_err err;
-    pid_t pid = 0;
+    pid_t pid = supervised_find(guest);
 
-    assert_ok(libspawn__pidfile_owner(path, &pid, &err), &err);
+    ck_assert_msg(pid, "'%s' has no supervisor", guest);
     return pid;
 }
 
 pid_t
 supervised_find(const char *guest)
 {
-    AUTO_FREE char *path = file_of(guest, "pid");
-    pid_t pid = 0;
-
-    libspawn__pidfile_owner(path, &pid, NULL);
-    return pid;
+    return owner_of(guest, "pid");
 }
 
 bool
 supervised_is(const char *guest)
 {
-    AUTO_FREE char *path = file_of(guest, "pid");
-    pid_t pid;
+    return supervised_find(guest);
+}
 
-    return !libspawn__pidfile_owner(path, &pid, NULL);
+pid_t
+supervised_monitor_pid(const char *guest)
+{
+    return owner_of(guest, "monitor");
 }
 
 /* ---- What it answers --------------------------------------------------- */
@@ -240,19 +247,41 @@ supervised_await_admissions(const char *guest, size_t n)
 
 /* ---- Another one ------------------------------------------------------- */
 
+/* A process that has a pid file. */
+struct owner {
+    const char *guest;
+    const char *end; /* of the file's name */
+    pid_t pid;
+};
+
 static bool
-is_nobody(void *user)
+is_not_owner(void *user)
 {
-    return !supervised_is(user);
+    const struct owner *owner = user;
+
+    return owner_of(owner->guest, owner->end) != owner->pid;
+}
+
+static void
+kill_owner(struct owner owner, int signal)
+{
+    kill(owner.pid, signal);
+    ck_assert(harness_wait_until(is_not_owner, &owner, XL_WAIT_MS));
 }
 
 void
 supervised_kill(const char *guest, int signal)
 {
-    AUTO_FREE char *name = strdup(guest);
+    kill_owner((struct owner){ guest, "pid", supervised_pid(guest) }, signal);
+}
 
-    kill(supervised_pid(guest), signal);
-    ck_assert(harness_wait_until(is_nobody, name, XL_WAIT_MS));
+void
+supervised_kill_monitor(const char *guest, int signal)
+{
+    struct owner owner = { guest, "monitor", supervised_monitor_pid(guest) };
+
+    ck_assert_int_ne(owner.pid, 0);
+    kill_owner(owner, signal);
 }
 
 struct successor {
@@ -327,4 +356,52 @@ supervised_count_lines(const char *guest, const char *file, const char *line)
         n += !strcmp(word, line);
     }
     return n;
+}
+
+/* ---- The guest of most stories ----------------------------------------- */
+
+static void
+assert_runs(const char *const argv[])
+{
+    AUTO_OUTPUT struct harness_output output = harness_run_argv(argv);
+
+    xl_assert_ok(&output);
+}
+
+void
+supervised_create(const char *option, const char *lines)
+{
+    supervised_begin();
+    supervised_write_config(XL_GUEST, lines);
+    supervised_set_model(XL_GUEST, SUPERVISED_MODEL);
+    assert_runs((const char *const[]){ xl_path(), "create", option,
+                                       XL_GUEST ".cfg", NULL });
+}
+
+void
+supervised_look(void)
+{
+    assert_runs((const char *const[]){ xl_path(), "list", "--json", NULL });
+}
+
+static bool
+is_another(void *user)
+{
+    const pid_t *former = user;
+    pid_t pid = supervised_find(XL_GUEST);
+
+    return pid && pid != *former;
+}
+
+void
+supervised_await_another(pid_t former)
+{
+    ck_assert_msg(harness_wait_until(is_another, &former, XL_WAIT_MS),
+                  "there is no other supervisor");
+}
+
+size_t
+supervised_count_starts(void)
+{
+    return 1 + supervised_count_events(XL_GUEST, "restarted");
 }

@@ -26,6 +26,9 @@ pid_t supervised_find(const char *guest);
 /* Whether there is one; its pid file is then locked. */
 bool supervised_is(const char *guest);
 
+/* That of who brings it back at once; 0: nobody does. */
+pid_t supervised_monitor_pid(const char *guest);
+
 /* What it answers; to be freed with libspawn__json_free. */
 struct libspawn__json *supervised_status(const char *guest);
 /* The code of what its method "monitor" answers to a QMP command. */
@@ -50,8 +53,9 @@ void supervised_await_event(const char *guest, const char *kind, size_t n);
 size_t supervised_count_admissions(const char *guest);
 void supervised_await_admissions(const char *guest, size_t n);
 
-/* Kills it, as a test of what comes next. */
+/* Kills it, or its monitor, as a test of what comes next. */
 void supervised_kill(const char *guest, int signal);
+void supervised_kill_monitor(const char *guest, int signal);
 
 /* Another one in the foreground, for a guest that has none.  It has the pid
  * file: any command of xl would bring one of its own before that. */
@@ -64,5 +68,19 @@ void supervised_write_config(const char *guest, const char *lines);
 void supervised_set_model(const char *guest, const char *arguments);
 size_t supervised_count_lines(const char *guest, const char *file,
                               const char *line);
+
+/* XL_GUEST, made by `xl create OPTION` with 'lines' in its configuration and
+ * SUPERVISED_MODEL as its device model. */
+#define SUPERVISED_MODEL "--stderr=x"
+void supervised_create(const char *option, const char *lines);
+
+/* A command that looks at guests, and so sees to their supervisors. */
+void supervised_look(void);
+
+/* Waits until XL_GUEST has another supervisor than that. */
+void supervised_await_another(pid_t former);
+
+/* How often the device model of XL_GUEST was started. */
+size_t supervised_count_starts(void);
 
 #endif

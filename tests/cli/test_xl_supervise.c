@@ -10,12 +10,10 @@
 
 #include "base/str.h"
 #include "base/util.h"
-#include "service/states.h"
+#include "tests/cli/supervised_states.h"
 #include "tests/cli/supervised_story.h"
 #include "tests/lib/processes.h"
 #include "wire/rpc_client.h"
-
-#define MODEL "--stderr=x"
 
 /* How our own programs crash here: a sanitizer has SIGSEGV for itself. */
 #ifdef __SANITIZE_ADDRESS__
@@ -37,48 +35,11 @@ run_ok(const char *const argv[])
     run_ok((const char *const[]){ xl_path(), __VA_ARGS__, NULL })
 
 static void
-create(const char *option, const char *lines)
-{
-    supervised_begin();
-    supervised_write_config(XL_GUEST, lines);
-    supervised_set_model(XL_GUEST, MODEL);
-    xl_ok("create", option, XL_GUEST ".cfg");
-}
-
-static bool
-is_another(void *user)
-{
-    const pid_t *former = user;
-    pid_t pid = supervised_find(XL_GUEST);
-
-    return pid && pid != *former;
-}
-
-static void
-await_another(pid_t former)
-{
-    ck_assert_msg(harness_wait_until(is_another, &former, XL_WAIT_MS),
-                  "there is no other supervisor");
-}
-
-static void
 end_guest(void)
 {
     xl_ok("destroy", XL_GUEST);
     ck_assert(harness_wait_children(XL_WAIT_MS));
     xl_assert_nothing_left();
-}
-
-static void
-look(void)
-{
-    xl_ok("list", "--json");
-}
-
-static size_t
-count_starts(void)
-{
-    return 1 + supervised_count_events(XL_GUEST, "restarted");
 }
 
 /* One command of the monitor, through the supervisor; that it hangs up before
@@ -106,15 +67,15 @@ TEST_TIMEOUT(supervisor_killed__next_command_starts_another, XL_TEST_S)
     pid_t former;
     pid_t model;
 
-    create("-q", "");
+    supervised_create("-q", "");
     former = supervised_pid(XL_GUEST);
     model = supervised_model_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
-    look();
-    await_another(former);
+    supervised_look();
+    supervised_await_another(former);
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
-    ck_assert_uint_eq(count_starts(), 1);
+    ck_assert_uint_eq(supervised_count_starts(), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-lost"), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
                       1);
@@ -130,7 +91,7 @@ TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
     pid_t former;
     size_t i;
 
-    create("-q", "");
+    supervised_create("-q", "");
     former = supervised_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
     for (i = 0; i < N; i++) {
@@ -139,7 +100,7 @@ TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
     for (i = 0; i < N; i++) {
         ck_assert_int_eq(xl_wait(&commands[i]), 0);
     }
-    await_another(former);
+    supervised_await_another(former);
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
                       1);
@@ -149,9 +110,9 @@ TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
 TEST_TIMEOUT(supervisor_asked_to_leave__is_not_followed_but_on_demand,
              XL_TEST_S)
 {
-    create("-q", "");
+    supervised_create("-q", "");
     supervised_kill(XL_GUEST, SIGTERM);
-    look();
+    supervised_look();
     xl_ok("supervise", "--all");
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-left"), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
@@ -164,8 +125,8 @@ TEST_TIMEOUT(supervisor_asked_to_leave__is_not_followed_but_on_demand,
 
 TEST_TIMEOUT(guest_without_a_supervisor__gets_none_but_on_demand, XL_TEST_S)
 {
-    create("-e", "");
-    look();
+    supervised_create("-e", "");
+    supervised_look();
     xl_ok("supervise", "--all");
     ck_assert(!supervised_is(XL_GUEST));
     xl_ok("supervise", XL_GUEST);
@@ -191,15 +152,15 @@ TEST_TIMEOUT(model_that_died_meanwhile__is_kept_and_told_once, XL_TEST_S)
 {
     int i;
 
-    create("-q", "on_dm_crash = 'preserve'");
+    supervised_create("-q", "on_dm_crash = 'preserve'");
     for (i = 0; i < 3; i++) {
         pid_t former = i ? supervised_pid(XL_GUEST) : kill_both(SIGKILL);
 
         if (i) {
             supervised_kill(XL_GUEST, SIGKILL);
         }
-        look();
-        await_another(former);
+        supervised_look();
+        supervised_await_another(former);
         supervised_await_state(XL_GUEST, "failed");
     }
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
@@ -212,18 +173,18 @@ TEST_TIMEOUT(model_that_died_meanwhile__is_started_again_once, XL_TEST_S)
 {
     pid_t former;
 
-    create("-q", "on_dm_crash = 'restart'");
+    supervised_create("-q", "on_dm_crash = 'restart'");
     former = kill_both(SIGKILL);
-    look();
-    await_another(former);
+    supervised_look();
+    supervised_await_another(former);
     supervised_await_event(XL_GUEST, "restarted", 1);
     supervised_await_state(XL_GUEST, "admitted");
     former = supervised_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
-    look();
-    await_another(former);
+    supervised_look();
+    supervised_await_another(former);
     supervised_await_state(XL_GUEST, "admitted");
-    ck_assert_uint_eq(count_starts(), 2);
+    ck_assert_uint_eq(supervised_count_starts(), 2);
     ck_assert_int_eq(supervised_number(XL_GUEST, "restarts"), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
                       1);
@@ -236,25 +197,25 @@ TEST_TIMEOUT(guest_off_meanwhile__is_started_again_if_it_is_to, XL_TEST_S)
 {
     pid_t former;
 
-    create("-q", "on_poweroff = 'restart'");
+    supervised_create("-q", "on_poweroff = 'restart'");
     former = kill_both(SIGTERM);
-    look();
-    await_another(former);
+    supervised_look();
+    supervised_await_another(former);
     supervised_await_event(XL_GUEST, "restarted", 1);
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "shutdown"), 1);
-    ck_assert_uint_eq(count_starts(), 2);
+    ck_assert_uint_eq(supervised_count_starts(), 2);
     end_guest();
 }
 
 TEST_TIMEOUT(guest_off_meanwhile__is_removed, XL_TEST_S)
 {
-    create("-q", "");
+    supervised_create("-q", "");
     kill_both(SIGTERM);
-    look();
+    supervised_look();
     supervised_await_event(XL_GUEST, "destroyed", 1);
     ck_assert(harness_wait_children(XL_WAIT_MS));
-    look();
+    supervised_look();
     xl_assert_nothing_left();
 }
 
@@ -263,11 +224,11 @@ TEST_TIMEOUT(guest_left_paused__is_adopted_as_such, XL_TEST_S)
     AUTO_OUTPUT struct harness_output list = { 0 };
     pid_t former;
 
-    create("-p", "");
+    supervised_create("-p", "");
     former = supervised_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
-    look();
-    await_another(former);
+    supervised_look();
+    supervised_await_another(former);
     supervised_await_state(XL_GUEST, "admitted");
     list = xl_run("list");
     assert_contains(list.out, "--p---");
@@ -276,133 +237,18 @@ TEST_TIMEOUT(guest_left_paused__is_adopted_as_such, XL_TEST_S)
 
 /* ---- In every state ---------------------------------------------------- */
 
-/* Its model answers nobody, and the supervisor is one that adopted it. */
 static void
-lead_to_connected(void)
-{
-    pid_t former = supervised_pid(XL_GUEST);
-    pid_t model = supervised_model_pid(XL_GUEST);
-
-    supervised_kill(XL_GUEST, SIGKILL);
-    kill(model, SIGSTOP);
-    look();
-    await_another(former);
-    supervised_await_state(XL_GUEST, "connected");
-}
-
-static void
-check_connected(void)
-{
-    supervised_await_state(XL_GUEST, "connected");
-    kill(supervised_model_pid(XL_GUEST), SIGCONT);
-    supervised_await_state(XL_GUEST, "admitted");
-    ck_assert_uint_eq(count_starts(), 1);
-}
-
-static void
-lead_to_admitted(void)
-{
-    supervised_await_state(XL_GUEST, "admitted");
-}
-
-static void
-check_admitted(void)
-{
-    supervised_await_state(XL_GUEST, "admitted");
-    ck_assert_uint_eq(count_starts(), 1);
-}
-
-/* The pauses between failing starts become longer. */
-static void
-lead_to_backoff(void)
-{
-    supervised_set_model(XL_GUEST, "--exit=1");
-    kill(supervised_model_pid(XL_GUEST), SIGKILL);
-    supervised_await_event(XL_GUEST, "device-model-died", 4);
-    supervised_await_state(XL_GUEST, "backoff");
-}
-
-static void
-check_backoff(void)
-{
-    supervised_set_model(XL_GUEST, MODEL);
-    supervised_await_state(XL_GUEST, "admitted");
-    ck_assert_int_ge(supervised_number(XL_GUEST, "restarts"), 4);
-}
-
-static void
-lead_to_failed(void)
-{
-    kill(supervised_model_pid(XL_GUEST), SIGKILL);
-    supervised_await_state(XL_GUEST, "failed");
-}
-
-static void
-check_failed(void)
-{
-    supervised_await_state(XL_GUEST, "failed");
-    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "preserved"), 1);
-}
-
-/* Somebody has the lock that a removal needs, until this is written to. */
-static struct xl_process holder;
-
-static void
-lead_to_stopping(void)
-{
-    holder = xl_start_talk("lock", XL_GUEST, "--", "sh", "-c",
-                           "echo locked; read line");
-    ck_assert(xl_await_words(&holder, "locked"));
-    kill(supervised_model_pid(XL_GUEST), SIGKILL);
-    supervised_await_state(XL_GUEST, "stopping");
-}
-
-static void
-check_stopping(void)
-{
-    supervised_await_state(XL_GUEST, "stopping");
-    xl_say(&holder, "go\n");
-    ck_assert_int_eq(xl_wait(&holder), 0);
-    supervised_await_event(XL_GUEST, "destroyed", 1);
-    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
-                      1);
-}
-
-static const struct in_state {
-    const char *lines;  /* of the configuration */
-    void (*lead)(void); /* NULL: nobody can see it in that state */
-    void (*check)(void);
-} in_states[] = {
-    [LIBSPAWN__STATE_DOWN] = { NULL, NULL, NULL },
-    [LIBSPAWN__STATE_STARTING] = { NULL, NULL, NULL }, /* see below */
-    [LIBSPAWN__STATE_CONNECTED] = { "", lead_to_connected, check_connected },
-    [LIBSPAWN__STATE_ADMITTED] = { "", lead_to_admitted, check_admitted },
-    [LIBSPAWN__STATE_HOLDING] = { NULL, NULL, NULL }, /* for a moment */
-    [LIBSPAWN__STATE_BACKOFF] = { "on_dm_crash = 'restart'", lead_to_backoff,
-                                  check_backoff },
-    [LIBSPAWN__STATE_RECOVERING] = { NULL, NULL, NULL }, /* test_xl_recovery */
-    [LIBSPAWN__STATE_FAILED] = { "on_dm_crash = 'preserve'", lead_to_failed,
-                                 check_failed },
-    [LIBSPAWN__STATE_STOPPING] = { "on_dm_crash = 'destroy'", lead_to_stopping,
-                                   check_stopping },
-    [LIBSPAWN__STATE_TERMINATED] = { NULL, NULL, NULL },
-};
-
-_Static_assert(ARRAY_SIZE(in_states) == LIBSPAWN__N_STATES,
-               "a state is missing");
-
-static void
-kill_in(const struct in_state *state)
+kill_in(const struct supervised_state *state)
 {
     AUTO_OUTPUT struct harness_output destroy = { 0 };
     pid_t former;
 
-    create("-q", state->lines);
+    supervised_create("-q", state->lines);
     state->lead();
     former = supervised_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
-    look();
-    await_another(former);
+    supervised_look();
+    supervised_await_another(former);
     state->check();
     destroy = xl_run("destroy", XL_GUEST); /* unless it is gone */
     ck_assert(harness_wait_children(XL_WAIT_MS));
@@ -414,13 +260,13 @@ TEST_TIMEOUT(supervisor_killed_in_any_state__the_next_goes_on,
 {
     size_t i;
 
-    for (i = 0; i < ARRAY_SIZE(in_states); i++) {
+    for (i = 0; i < LIBSPAWN__N_STATES; i++) {
         AUTO_FREE char *events = NULL;
 
-        if (!in_states[i].lead) {
+        if (!supervised_states[i].lead) {
             continue;
         }
-        kill_in(&in_states[i]);
+        kill_in(&supervised_states[i]);
         events = libspawn__str_format("%s/events", getenv("XL_STATE_DIR"));
         unlink(events);
     }
@@ -437,7 +283,7 @@ TEST_TIMEOUT(supervisor_killed_while_it_creates__leaves_nothing, XL_TEST_S)
     ck_assert(xl_await_step(&process, "starting the device model"));
     supervised_kill(XL_GUEST, SIGKILL);
     ck_assert_int_eq(xl_wait(&process), 128 + SIGKILL);
-    look();
+    supervised_look();
     ck_assert(harness_wait_children(XL_WAIT_MS));
     xl_assert_nothing_left();
 }
@@ -468,7 +314,7 @@ TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
     size_t n_first = 0;
     int i;
 
-    create("-q", "on_poweroff = 'restart'");
+    supervised_create("-q", "on_poweroff = 'restart'");
     for (i = 1; i <= N; i++) {
         supervised_await_state(XL_GUEST, "admitted");
         tell_model("quit");
@@ -479,7 +325,7 @@ TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
         }
     }
     supervised_await_state(XL_GUEST, "admitted");
-    ck_assert_uint_eq(count_starts(), N + 1);
+    ck_assert_uint_eq(supervised_count_starts(), N + 1);
     await_fds(n_first);
     end_guest();
 }
@@ -511,7 +357,7 @@ TEST_TIMEOUT(monitored_supervisor_killed_early__signal_passes_through,
     supervised_kill(XL_GUEST, CRASH);
     ck_assert_int_eq(xl_wait(&process), 128 + CRASH);
     assert_contains(process.text, "was killed by " CRASH_NAME);
-    look();
+    supervised_look();
     ck_assert(harness_wait_children(XL_WAIT_MS));
     xl_assert_nothing_left();
 }
@@ -527,7 +373,7 @@ TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
     pid_t pid;
     int i;
 
-    create("--monitor", "");
+    supervised_create("--monitor", "");
     model = supervised_model_pid(XL_GUEST);
     monitor = harness_parent(supervised_pid(XL_GUEST));
     ck_assert_int_ne(harness_parent(monitor), getpid());
@@ -535,7 +381,7 @@ TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
         pid = supervised_pid(XL_GUEST);
         ck_assert(process_read(pid, &before));
         kill(pid, i ? SIGKILL : CRASH);
-        await_another(pid);
+        supervised_await_another(pid);
         supervised_await_state(XL_GUEST, "admitted");
         ck_assert(process_read(supervised_pid(XL_GUEST), &after));
         ck_assert_int_eq(after.parent, monitor);
@@ -553,7 +399,7 @@ TEST_TIMEOUT(monitored_supervisor_ended__monitor_and_pid_file_go, XL_TEST_S)
     struct process process;
     pid_t monitor;
 
-    create("--monitor", "");
+    supervised_create("--monitor", "");
     monitor = harness_parent(supervised_pid(XL_GUEST));
     supervised_kill(XL_GUEST, SIGTERM);
     while (process_read(monitor, &process) && !process.is_zombie) {
@@ -567,10 +413,10 @@ TEST_TIMEOUT(monitored_supervisor_ended__monitor_and_pid_file_go, XL_TEST_S)
 /* Covers D6. */
 TEST_TIMEOUT(monitor_ended__supervisor_goes_and_the_guest_stays, XL_TEST_S)
 {
-    create("--monitor", "");
+    supervised_create("--monitor", "");
     kill(harness_parent(supervised_pid(XL_GUEST)), SIGTERM);
     supervised_await_event(XL_GUEST, "supervisor-left", 1);
-    ck_assert_uint_eq(count_starts(), 1);
+    ck_assert_uint_eq(supervised_count_starts(), 1);
     end_guest();
 }
 
@@ -585,7 +431,7 @@ TEST_TIMEOUT(supervisor_reexecuted__is_the_same_process_and_no_news, XL_TEST_S)
     size_t n_fds;
     int i;
 
-    create("-q", "");
+    supervised_create("-q", "");
     supervised_await_state(XL_GUEST, "admitted");
     pid = supervised_pid(XL_GUEST);
     model = supervised_model_pid(XL_GUEST);
@@ -609,7 +455,8 @@ TEST_TIMEOUT(supervisor_reexecuted__is_the_same_process_and_no_news, XL_TEST_S)
 /* What its monitor tells still comes to us: why it ended. */
 TEST_TIMEOUT(supervisor_reexecuted__hears_how_the_guest_ends, XL_TEST_S)
 {
-    create("-q", "on_poweroff = 'restart'\non_dm_crash = 'restart'");
+    supervised_create("-q",
+                      "on_poweroff = 'restart'\non_dm_crash = 'restart'");
     supervised_await_state(XL_GUEST, "admitted");
     kill(supervised_model_pid(XL_GUEST), SIGKILL);
     supervised_await_event(XL_GUEST, "released", 1);
@@ -624,11 +471,11 @@ TEST_TIMEOUT(supervisor_reexecuted__hears_how_the_guest_ends, XL_TEST_S)
 
 TEST_TIMEOUT(supervisor_reexecuted_in_failed__stays_there, XL_TEST_S)
 {
-    create("-q", "on_dm_crash = 'preserve'");
-    lead_to_failed();
+    supervised_create("-q", "on_dm_crash = 'preserve'");
+    supervised_states[LIBSPAWN__STATE_FAILED].lead();
     xl_ok("supervise", "--reexec", XL_GUEST);
     ck_assert_int_eq(supervised_number(XL_GUEST, "programs"), 1);
-    check_failed();
+    supervised_states[LIBSPAWN__STATE_FAILED].check();
     end_guest();
 }
 
@@ -642,7 +489,7 @@ TEST_TIMEOUT(program_that_cannot_be_executed__old_one_goes_on, XL_TEST_S)
 
     supervised_begin();
     supervised_write_config(XL_GUEST, "");
-    supervised_set_model(XL_GUEST, MODEL);
+    supervised_set_model(XL_GUEST, SUPERVISED_MODEL);
     for (i = 0; i < ARRAY_SIZE(names); i++) {
         AUTO_FREE char *from =
             libspawn__str_format("%s/bin/%s", harness_build_dir(), names[i]);
@@ -671,17 +518,17 @@ TEST_TIMEOUT(monitored_supervisor_of_somebody_else__is_replaced_as_well,
     pid_t former;
     int i;
 
-    create("--monitor", "");
+    supervised_create("--monitor", "");
     for (i = 0; i < N; i++) {
         former = supervised_pid(XL_GUEST);
         kill(former, SIGKILL);
         xl_ok("list", "--json");
-        await_another(former);
+        supervised_await_another(former);
         supervised_await_state(XL_GUEST, "admitted");
     }
     former = supervised_pid(XL_GUEST);
     kill(former, SIGKILL);
-    await_another(former);
+    supervised_await_another(former);
     supervised_await_state(XL_GUEST, "admitted");
     end_guest();
 }

@@ -131,6 +131,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/supervisor_handover.c \
   libspawn/service/supervisor_memory.c \
   libspawn/service/supervisor_model.c \
+  libspawn/service/supervisor_monitor.c \
   libspawn/service/supervisor_policy.c \
   libspawn/service/supervisor_recovery.c \
   libspawn/service/supervisor_removal.c \

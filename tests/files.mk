@@ -222,6 +222,7 @@ CLI_TESTS := \
   test_xl_life \
   test_xl_list \
   test_xl_lock \
+  test_xl_monitor \
   test_xl_pci \
   test_xl_pipe \
   test_xl_recovery \
@@ -237,6 +238,8 @@ $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
 EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_monitor += tests/cli/supervised_states.c \
+  tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_recovery += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_states.c \
   tests/cli/supervised_story.c

@@ -60,6 +60,7 @@ LIBS_test-device-model := $(LIBSPAWN_LIBS)
 # One per guest; `xl create` starts it.
 PROGRAMS += $(BUILD)/bin/guest-supervisor
 SOURCES_guest-supervisor := \
+  tools/guest-supervisor/failure.c \
   tools/guest-supervisor/main.c \
   tools/guest-supervisor/monitor.c
 LIBS_guest-supervisor := $(LIBSPAWN_LIBS)

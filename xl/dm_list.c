@@ -29,6 +29,7 @@ struct row {
     char *name;
     uint32_t domid;
     pid_t supervisor; /* 0: it has none */
+    pid_t monitor;    /* who starts another when it dies; 0: nobody */
     struct libspawn__rpc_client *client;
     struct libspawn__json *status; /* NULL: no answer */
     size_t *n_pending;             /* NULL: none is due of it any more */
@@ -155,6 +156,17 @@ on_ended(void *user, const struct libspawn_err *err)
     settle(user);
 }
 
+/* It may be there when the supervisor is not, for now. */
+static void
+find_monitor(struct xl *xl, struct row *row)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+
+    if (!libspawn__supervised_find_monitor(xl->host, row->name, &ref, NULL)) {
+        row->monitor = ref.id.pid;
+    }
+}
+
 static void
 ask(struct xl *xl, struct table *table, struct row *row)
 {
@@ -168,6 +180,7 @@ ask(struct xl *xl, struct table *table, struct row *row)
                                    : NULL;
     int fd;
 
+    find_monitor(xl, row);
     if (libspawn__supervised_find(xl->host, row->name, &ref, NULL)) {
         return;
     }
@@ -260,20 +273,34 @@ find_degraded(const struct row *row)
     return NULL;
 }
 
+/* "; monitor 12", or that the one that is to be there is not; new. */
+static char *
+describe_monitor(const struct row *row)
+{
+    bool is_monitored = libspawn__json_bool(
+        libspawn__json_member(row->status, "monitored"), false);
+
+    return row->monitor
+               ? libspawn__str_format("; monitor %d", (int)row->monitor)
+               : strdup(is_monitored ? "; no monitor" : "");
+}
+
 static void
 print_row(const struct row *row)
 {
     const char *degraded = find_degraded(row);
     AUTO_FREE char *state = describe_state(row);
+    AUTO_FREE char *monitor = describe_monitor(row);
     const char *end = get_string(row, "last_end");
 
-    printf("%-24s %5u %10d %10d %8lld %8lld  %s%s%s%s%s\n", row->name,
+    printf("%-24s %5u %10d %10d %8lld %8lld  %s%s%s%s%s%s\n", row->name,
            (unsigned int)row->domid, (int)row->supervisor,
            (int)get_number(row, "device_model_pid"),
            (long long)get_number(row, "since_ms") / 1000,
            (long long)get_number(row, "restarts"), state ? state : "",
            end ? "; the last one " : "", end ? end : "",
-           degraded ? "; no worker for " : "", degraded ? degraded : "");
+           degraded ? "; no worker for " : "", degraded ? degraded : "",
+           monitor ? monitor : "");
 }
 
 static void
@@ -284,6 +311,8 @@ put_row(struct libspawn__json_writer *w, const struct row *row)
                                            "device_model_pid" };
     const struct libspawn__json *workers =
         libspawn__json_member(row->status, "workers");
+    const struct libspawn__json *monitored =
+        libspawn__json_member(row->status, "monitored");
     const char *end = get_string(row, "last_end");
     size_t i;
 
@@ -293,6 +322,12 @@ put_row(struct libspawn__json_writer *w, const struct row *row)
     libspawn__json_put_string(w, "state", get_state(row));
     if (row->supervisor) {
         libspawn__json_put_integer(w, "supervisor_pid", row->supervisor);
+    }
+    if (row->monitor) {
+        libspawn__json_put_integer(w, "monitor_pid", row->monitor);
+    }
+    if (monitored) {
+        libspawn__json_put(w, "monitored", monitored);
     }
     for (i = 0; i < ARRAY_SIZE(numbers); i++) {
         if (libspawn__json_member(row->status, numbers[i])) {

@@ -66,6 +66,22 @@ make_state_dir(const char *path, struct libspawn_err *err)
     return r ? libspawn__fail_errno(err, r, "state directory '%s'", path) : 0;
 }
 
+int
+libspawn__host_make_state_dir(const char *given, char **path_r,
+                              struct libspawn_err *err)
+{
+    AUTO_FREE char *path = NULL;
+    int rc = libspawn__host_find_state_dir(given, &path, err);
+
+    if (!rc) {
+        rc = make_state_dir(path, err);
+    }
+    if (!rc) {
+        *path_r = TAKE_PTR(path);
+    }
+    return rc;
+}
+
 static int
 make_lock_dir(const char *state_dir, struct libspawn_err *err)
 {
@@ -150,15 +166,12 @@ open_host(struct libspawn_host *host,
           const struct libspawn_host_options *options,
           struct libspawn_err *err)
 {
-    int rc = libspawn__host_find_state_dir(options ? options->state_dir : NULL,
+    int rc = libspawn__host_make_state_dir(options ? options->state_dir : NULL,
                                            &host->state_dir, err);
 
     if (!rc) {
         rc = find_sysfs(options ? options->sysfs_dir : NULL, &host->sysfs_dir,
                         err);
-    }
-    if (!rc) {
-        rc = make_state_dir(host->state_dir, err);
     }
     if (!rc) {
         rc = make_lock_dir(host->state_dir, err);
@@ -226,12 +239,9 @@ libspawn__host_find_lock(const struct libspawn_host_options *options,
                          char **path_r, struct libspawn_err *err)
 {
     AUTO_FREE char *state_dir = NULL;
-    int rc = libspawn__host_find_state_dir(options ? options->state_dir : NULL,
+    int rc = libspawn__host_make_state_dir(options ? options->state_dir : NULL,
                                            &state_dir, err);
 
-    if (!rc) {
-        rc = make_state_dir(state_dir, err);
-    }
     if (!rc) {
         rc = make_lock_dir(state_dir, err);
     }

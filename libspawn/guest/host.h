@@ -62,6 +62,10 @@ void libspawn__host_unlock(struct libspawn_host *host,
 int libspawn__host_find_state_dir(const char *given, char **path_r,
                                   struct libspawn_err *err);
 
+/* The same, and made when it is missing, for who does not open the host. */
+int libspawn__host_make_state_dir(const char *given, char **path_r,
+                                  struct libspawn_err *err);
+
 /* Where these locks are, for who does not open the host.  The directory is
  * made when it is missing. */
 int libspawn__host_find_lock(const struct libspawn_host_options *options,

@@ -41,6 +41,14 @@ libspawn__supervised_control_path(const struct libspawn_host *host,
                                 name);
 }
 
+char *
+libspawn__supervised_monitor_path(const struct libspawn_host *host,
+                                  const char *name)
+{
+    return libspawn__str_format("%s/supervisors/%s.monitor", host->state_dir,
+                                name);
+}
+
 /* ---- Finding ----------------------------------------------------------- */
 
 /* The number is that of a living process as long as its file is locked, so it
@@ -63,20 +71,18 @@ find_once(const char *path, struct libspawn__pidref *ref,
     if (!rc && again != pid) {
         libspawn__pidref_dispose(ref);
         rc = libspawn__fail(err, LIBSPAWN_ERR_CONFLICT,
-                            "the supervisors at '%s' follow each other", path);
+                            "the owners of '%s' follow each other", path);
     }
     return rc;
 }
 
-int
-libspawn__supervised_find(const struct libspawn_host *host, const char *name,
-                          struct libspawn__pidref *ref_r,
-                          struct libspawn_err *err)
+static int
+find(const char *path, struct libspawn__pidref *ref_r,
+     struct libspawn_err *err)
 {
     enum {
         TRIES = 10
     };
-    AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     int rc = path ? LIBSPAWN_ERR_CONFLICT : libspawn__fail_nomem(err);
     int tries;
@@ -89,6 +95,36 @@ libspawn__supervised_find(const struct libspawn_host *host, const char *name,
         ref.fd = -1;
     }
     return rc;
+}
+
+int
+libspawn__supervised_find(const struct libspawn_host *host, const char *name,
+                          struct libspawn__pidref *ref_r,
+                          struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
+
+    return find(path, ref_r, err);
+}
+
+int
+libspawn__supervised_find_monitor(const struct libspawn_host *host,
+                                  const char *name,
+                                  struct libspawn__pidref *ref_r,
+                                  struct libspawn_err *err)
+{
+    AUTO_FREE char *path = libspawn__supervised_monitor_path(host, name);
+
+    return find(path, ref_r, err);
+}
+
+bool
+libspawn__supervised_has_left(const struct libspawn_host *host,
+                              const char *name)
+{
+    AUTO_FREE char *path = libspawn__supervised_pid_path(host, name);
+
+    return path && access(path, F_OK) < 0;
 }
 
 bool
@@ -164,9 +200,12 @@ libspawn__supervised_tidy(const struct libspawn_host *host, const char *name)
     AUTO_FREE char *pid_path = libspawn__supervised_pid_path(host, name);
     AUTO_FREE char *control_path =
         libspawn__supervised_control_path(host, name);
+    AUTO_FREE char *monitor_path =
+        libspawn__supervised_monitor_path(host, name);
 
-    if (pid_path && control_path) {
+    if (pid_path && control_path && monitor_path) {
         libspawn__pidfile_tidy(pid_path, control_path, NULL);
+        libspawn__pidfile_tidy(monitor_path, NULL, NULL);
     }
 }
 
@@ -227,6 +266,22 @@ dismiss(struct libspawn_host *host, const char *name, struct libspawn_err *err)
     return end_hanging(host, name, &ref, err);
 }
 
+/* It follows its supervisor, unless it hangs, or waits to start another. */
+static void
+dismiss_monitor(const struct libspawn_host *host, const char *name)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+
+    if (!libspawn__supervised_find_monitor(host, name, &ref, NULL)) {
+        libspawn__pidref_signal(&ref, SIGTERM, NULL);
+        if (libspawn__pidref_wait(&ref, END_MS, NULL)) {
+            libspawn__pidref_signal(&ref, SIGKILL, NULL);
+            libspawn__pidref_wait(&ref, END_MS, NULL);
+        }
+    }
+    libspawn__supervised_tidy(host, name);
+}
+
 static bool
 is_own(const struct libspawn_host *host, const char *name)
 {
@@ -257,6 +312,8 @@ libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
         rc = dismiss(host, name, err);
         if (rc && is_to_be) {
             libspawn__supervision_write(host, domid, &supervision, NULL);
+        } else if (!rc) {
+            dismiss_monitor(host, name);
         }
     }
     return rc;

@@ -6,6 +6,8 @@
  *   STATE_DIR/supervisors/NAME.pid   its pid file, locked as long as it lives
  *   STATE_DIR/supervisors/NAME.sock  its control socket: docs/PROTOCOLS.md,
  *                                    "Control RPC"
+ *   STATE_DIR/supervisors/NAME.monitor   the pid file of its monitor, if any:
+ *                                    who brings another when it dies
  */
 #ifndef LIBSPAWN_GUEST_SUPERVISED_H
 #define LIBSPAWN_GUEST_SUPERVISED_H
@@ -20,6 +22,8 @@ char *libspawn__supervised_pid_path(const struct libspawn_host *host,
                                     const char *name);
 char *libspawn__supervised_control_path(const struct libspawn_host *host,
                                         const char *name);
+char *libspawn__supervised_monitor_path(const struct libspawn_host *host,
+                                        const char *name);
 
 /* The process that supervises the guest of that name.
  * LIBSPAWN_ERR_NOT_FOUND: none. */
@@ -28,6 +32,17 @@ int libspawn__supervised_find(const struct libspawn_host *host,
                               struct libspawn_err *err);
 bool libspawn__supervised_is(const struct libspawn_host *host,
                              const char *name);
+
+/* The process that brings the guest's next supervisor at once; the same. */
+int libspawn__supervised_find_monitor(const struct libspawn_host *host,
+                                      const char *name,
+                                      struct libspawn__pidref *ref_r,
+                                      struct libspawn_err *err);
+
+/* Whether the last supervisor of that name left in order, and no other has
+ * come: one that died leaves its pid file. */
+bool libspawn__supervised_has_left(const struct libspawn_host *host,
+                                   const char *name);
 
 /* Whether guest 'domid' is to have one: what follows its end is then not for
  * others to decide. */
@@ -49,14 +64,16 @@ int libspawn__supervised_settle(const struct libspawn_host *host,
                                 const char *name, pid_t pid,
                                 struct libspawn_err *err);
 
-/* Makes the supervisor of the guest leave it as it is, and waits for its end;
- * one that does not answer is killed, and a guest that it was creating goes
- * with it.  None will follow.  No supervisor, or the calling process itself,
- * is fine.  LIBSPAWN_ERR_BUSY when it is still creating the guest. */
+/* Makes the supervisor of the guest leave it as it is, and waits for its end
+ * and that of its monitor; one that does not answer is killed, and a guest
+ * that it was creating goes with it.  None will follow.  No supervisor, or the
+ * calling process itself, is fine.  LIBSPAWN_ERR_BUSY when it is still
+ * creating the guest. */
 int libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
                                  const char *name, struct libspawn_err *err);
 
-/* Removes the files that a supervisor of that name left when it died. */
+/* Removes the files that a supervisor of that name, and its monitor, left
+ * when they died. */
 void libspawn__supervised_tidy(const struct libspawn_host *host,
                                const char *name);
 
@@ -77,6 +94,12 @@ int libspawn__supervised_command(const char *state_dir,
 int libspawn__supervised_start(const struct libspawn_host *host,
                                const char *name, bool is_again,
                                struct libspawn_err *err);
+
+/* Starts a monitor for the supervisor that there is, as a child of the calling
+ * process, which is to reap it.  It leaves at once if there is another. */
+int libspawn__supervised_start_monitor(const struct libspawn_host *host,
+                                       const char *name, pid_t *pid_r,
+                                       struct libspawn_err *err);
 
 /* Starts one for each guest whose supervisor died, of which its pid file is
  * left: as much as can be done, and nothing waited for.  Costs a directory

@@ -5,6 +5,7 @@
 
 #include "base/auto.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "guest/names.h"
 #include "guest/supervised.h"
 #include "proc/program.h"
@@ -36,15 +37,13 @@ libspawn__supervised_command(const char *state_dir,
 
 /* Nobody waits for its verdict, so it gets no channel; what it has to say is
  * told as events. */
-int
-libspawn__supervised_start(const struct libspawn_host *host, const char *name,
-                           bool is_again, struct libspawn_err *err)
+static int
+start(const struct libspawn_host *host, const char *name,
+      const char *const options[], pid_t *pid_r, struct libspawn_err *err)
 {
-    const char *const options[] = { is_again ? "--again" : "--adopt", NULL };
     AUTO_STRV struct libspawn__strv argv = { 0 };
     AUTO_FREE char *path = NULL;
     AUTO_FD int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t pid;
     int rc;
     int r;
 
@@ -56,9 +55,31 @@ libspawn__supervised_start(const struct libspawn_host *host, const char *name,
     if (rc) {
         return rc;
     }
-    r = libspawn__program_spawn(path, argv.items, environ, fd, false, &pid);
+    r = libspawn__program_spawn(path, argv.items, environ, fd, false, pid_r);
     return r ? libspawn__program_fail(err, r, path) : 0;
 }
+
+int
+libspawn__supervised_start(const struct libspawn_host *host, const char *name,
+                           bool is_again, struct libspawn_err *err)
+{
+    const char *const options[] = { is_again ? "--again" : "--adopt", NULL };
+    pid_t pid;
+
+    return start(host, name, options, &pid, err);
+}
+
+int
+libspawn__supervised_start_monitor(const struct libspawn_host *host,
+                                   const char *name, pid_t *pid_r,
+                                   struct libspawn_err *err)
+{
+    static const char *const options[] = { "--monitor", "--again", NULL };
+
+    return start(host, name, options, pid_r, err);
+}
+
+/* ---- After one that died ----------------------------------------------- */
 
 /* Whether its supervisor died, rather than left: who leaves takes its pid file
  * along. */
@@ -78,22 +99,51 @@ restore(struct libspawn_host *host, const char *name)
     }
 }
 
+/* A monitor whose supervisor left, or was not there yet, and which was killed
+ * at that moment. */
+static void
+tidy_monitor(struct libspawn_host *host, const char *name)
+{
+    if (libspawn__supervised_has_left(host, name)) {
+        libspawn__supervised_tidy(host, name);
+    }
+}
+
+static const struct {
+    const char *suffix; /* of files that are pid files */
+    void (*fn)(struct libspawn_host *host, const char *name);
+} restorers[] = {
+    { ".pid", restore },
+    { ".monitor", tidy_monitor },
+};
+
+static void
+look_at(struct libspawn_host *host, char *file)
+{
+    size_t len = strlen(file);
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(restorers); i++) {
+        size_t suffix_len = strlen(restorers[i].suffix);
+
+        if (len > suffix_len &&
+            !strcmp(file + len - suffix_len, restorers[i].suffix)) {
+            file[len - suffix_len] = '\0';
+            restorers[i].fn(host, file);
+            return;
+        }
+    }
+}
+
 void
 libspawn__supervised_restore(struct libspawn_host *host)
 {
-    static const char suffix[] = ".pid";
     AUTO_FREE char *path = libspawn__supervised_dir(host);
     DIR *dir = path ? opendir(path) : NULL;
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir))) {
-        size_t len = strlen(entry->d_name);
-
-        if (len >= sizeof suffix &&
-            !strcmp(entry->d_name + len - strlen(suffix), suffix)) {
-            entry->d_name[len - strlen(suffix)] = '\0';
-            restore(host, entry->d_name);
-        }
+        look_at(host, entry->d_name);
     }
     if (dir) {
         closedir(dir);

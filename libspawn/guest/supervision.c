@@ -67,6 +67,10 @@ parse(const char *text, struct libspawn__supervision *supervision)
         libspawn__json_bool(libspawn__json_member(json, "paused"), false);
     supervision->is_holding =
         libspawn__json_bool(libspawn__json_member(json, "holding"), false);
+    supervision->is_given_up =
+        libspawn__json_bool(libspawn__json_member(json, "given_up"), false);
+    supervision->is_monitored =
+        libspawn__json_bool(libspawn__json_member(json, "monitored"), false);
     supervision->n_restarts = (unsigned int)read_number(json, "restarts");
     supervision->last_restart = read_number(json, "last_restart_ms");
     supervision->stage = read_word(json, "stage", stages, ARRAY_SIZE(stages));
@@ -83,6 +87,8 @@ write_text(const struct libspawn__supervision *supervision)
     libspawn__json_begin_object(w, NULL);
     libspawn__json_put_bool(w, "paused", supervision->is_paused);
     libspawn__json_put_bool(w, "holding", supervision->is_holding);
+    libspawn__json_put_bool(w, "given_up", supervision->is_given_up);
+    libspawn__json_put_bool(w, "monitored", supervision->is_monitored);
     libspawn__json_put_integer(w, "restarts", supervision->n_restarts);
     libspawn__json_put_integer(w, "last_restart_ms",
                                supervision->last_restart);

@@ -25,8 +25,10 @@ enum libspawn__supervision_stage {
 };
 
 struct libspawn__supervision {
-    bool is_paused;  /* as the guest is to be started */
-    bool is_holding; /* others were told that it is not admitted */
+    bool is_paused;    /* as the guest is to be started */
+    bool is_holding;   /* others were told that it is not admitted */
+    bool is_given_up;  /* and that for so long that nothing more is tried */
+    bool is_monitored; /* its supervisor is to have a monitor */
     unsigned int n_restarts;
     int64_t last_restart; /* ms, monotonic */
     enum libspawn__supervision_stage stage;

@@ -104,7 +104,7 @@ fail_again(struct libspawn__supervisor *s,
            const struct libspawn_err *err)
 {
     s->end = LIBSPAWN__END_MODEL;
-    if (s->is_given_up) {
+    if (s->memory.is_given_up) {
         return; /* which is why */
     }
     if (report) {
@@ -156,12 +156,13 @@ get_options(struct libspawn__supervisor *s,
 
 int
 libspawn__supervisor_create(struct libspawn__supervisor *s, bool is_paused,
-                            struct libspawn_err *err)
+                            bool is_monitored, struct libspawn_err *err)
 {
     struct libspawn_create_options options;
     int rc;
 
     s->memory.is_paused = is_paused;
+    s->memory.is_monitored = is_monitored;
     rc = libspawn_guest_create(s->host, s->config, get_options(s, &options),
                                on_created, s, &s->create, err);
     if (!rc) {
@@ -253,7 +254,7 @@ libspawn__supervisor_hold_on(struct libspawn__supervisor *s)
 void
 libspawn__supervisor_forget_end(struct libspawn__supervisor *s)
 {
-    s->is_given_up = false;
+    s->memory.is_given_up = false;
     s->end = LIBSPAWN__END_NONE;
     s->end_word = NULL;
     s->end_status = -1;
@@ -372,7 +373,8 @@ enter_admitted(struct libspawn__supervisor *s)
     bool was_holding = s->memory.is_holding;
 
     reconcile(s);
-    if (s->is_given_up || s->memory.stage == LIBSPAWN__SUPERVISION_KEPT) {
+    if (s->memory.is_given_up ||
+        s->memory.stage == LIBSPAWN__SUPERVISION_KEPT) {
         libspawn__supervisor_forget_end(s);
     }
     end_holding(s);
@@ -386,6 +388,7 @@ enter_admitted(struct libspawn__supervisor *s)
     if (!s->was_admitted) {
         s->was_admitted = true;
         s->callbacks.admitted(s->callbacks.user, s->domid);
+        libspawn__supervisor_watch_monitor(s);
     }
 }
 
@@ -400,7 +403,7 @@ enter_backoff(struct libspawn__supervisor *s)
 static void
 look_again(struct libspawn__supervisor *s)
 {
-    if (!s->is_given_up || !libspawn__supervisor_has_dm(s)) {
+    if (!s->memory.is_given_up || !libspawn__supervisor_has_dm(s)) {
         return;
     }
     if (!libspawn__dm_qmp(s->dm)) {
@@ -486,7 +489,7 @@ on_timer(struct libspawn__timer *timer)
 
     if (s->state == LIBSPAWN__STATE_FAILED) {
         look_again(s);
-    } else if (s->is_given_up) {
+    } else if (s->memory.is_given_up) {
         libspawn__supervisor_give_up(s); /* it could not, at that moment */
     } else if (s->state == LIBSPAWN__STATE_CONNECTED) {
         if (s->was_admitted) {
@@ -589,6 +592,7 @@ libspawn__supervisor_new(
     s->callbacks = *callbacks;
     s->pidfile.fd = -1;
     s->end_status = -1;
+    s->monitor = (struct libspawn__pidref)LIBSPAWN__PIDREF_INIT;
     libspawn_guest_config_init(&s->updated);
     libspawn__list_init(&s->settling);
     libspawn__held_init(&s->held);
@@ -598,6 +602,8 @@ libspawn__supervisor_new(
     libspawn__timer_init(host->ctx->loop, &s->hold_timer, on_hold_timer);
     libspawn__timer_init(host->ctx->loop, &s->settle_timer,
                          libspawn__supervisor_on_settled);
+    libspawn__timer_init(host->ctx->loop, &s->monitor_timer,
+                         libspawn__supervisor_on_monitor_timer);
     rc = take_identity(s, handover, err);
     if (!rc) {
         rc = libspawn__supervisor_make_workers(s, err);
@@ -631,6 +637,7 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn__timer_cancel(&s->timer);
     libspawn__timer_cancel(&s->hold_timer);
     libspawn__timer_cancel(&s->settle_timer);
+    libspawn__supervisor_forget_monitor(s);
     libspawn__store_watch_remove(&s->release);
     libspawn__supervisor_drop_settling(s);
     libspawn__rpc_server_free(s->control);

@@ -10,6 +10,7 @@
  *   supervisor_recovery.c the recovery script, which may decide that
  *   supervisor_memory.c   taking over, also from one that died
  *   supervisor_handover.c becoming another program meanwhile
+ *   supervisor_monitor.c  who takes its place at once when it dies
  *   supervisor_removal.c  removing the guest
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
  *   supervisor_workers.c  what may block, which others do for it
@@ -97,9 +98,8 @@ struct libspawn__supervisor {
     int end_status;       /* as a shell has it; -1: not known */
     char *end_log;        /* its log; NULL: not known */
 
-    bool is_given_up; /* the limit of holding was reached */
-    unsigned int n_scripts;            /* that were begun */
-    unsigned int n_scripts_ended;      /* of these */
+    unsigned int n_scripts;       /* that were begun */
+    unsigned int n_scripts_ended; /* of these */
     struct libspawn__timer hold_timer; /* to tell it again, or the limit */
     struct libspawn__removal *removal; /* NULL: none under way */
 
@@ -109,6 +109,11 @@ struct libspawn__supervisor {
      * paused, as it was asked for, whether others were told that it is not
      * admitted, and its restarts since it was healthy for long. */
     struct libspawn__supervision memory;
+    /* The process that brings the next one at once; no descriptor: none. */
+    struct libspawn__pidref monitor;
+    struct libspawn__io monitor_io;
+    struct libspawn__timer monitor_timer; /* another is to be started */
+    int64_t monitor_start_at;             /* ms; not before */
     /* The one before died after an end of which the memory tells. */
     bool has_inherited_end;
     unsigned int n_programs; /* that this process was before */
@@ -141,14 +146,17 @@ int libspawn__supervisor_new(
     const struct libspawn__handover *handover,
     struct libspawn__supervisor **supervisor_r, struct libspawn_err *err);
 
-/* Creates the guest. */
+/* Creates the guest; 'is_monitored': its supervisor is always to have a
+ * monitor. */
 int libspawn__supervisor_create(struct libspawn__supervisor *supervisor,
-                                bool is_paused, struct libspawn_err *err);
+                                bool is_paused, bool is_monitored,
+                                struct libspawn_err *err);
 
 struct libspawn__supervisor_adoption {
-    bool is_again;    /* only one that is to have a supervisor: else
-                         LIBSPAWN_ERR_NOT_FOUND */
-    const char *lost; /* how the one before ended; NULL: not known */
+    bool is_again;     /* only one that is to have a supervisor: else
+                          LIBSPAWN_ERR_NOT_FOUND */
+    bool is_monitored; /* from now on, if it was not before */
+    const char *lost;  /* how the one before ended; NULL: not known */
 };
 
 /* Takes over guest 'domid', which exists. */
@@ -230,6 +238,19 @@ int libspawn__supervisor_watch_domain(struct libspawn__supervisor *supervisor,
 void libspawn__supervisor_connect(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_probe(struct libspawn__supervisor *supervisor);
 libspawn__timer_fn libspawn__supervisor_on_settled;
+
+/* supervisor_monitor.c: if there is to be one: watches the monitor, or starts
+ * one when there is none, now and later. */
+void
+libspawn__supervisor_watch_monitor(struct libspawn__supervisor *supervisor);
+libspawn__timer_fn libspawn__supervisor_on_monitor_timer;
+void
+libspawn__supervisor_forget_monitor(struct libspawn__supervisor *supervisor);
+
+/* Whether it still lives in a moment, after it has hung up: it asks us to
+ * leave, then. */
+bool
+libspawn__supervisor_has_monitor(struct libspawn__supervisor *supervisor);
 
 /* supervisor_policy.c: what follows the end, in state HOLDING; and when it is
  * not admitted for so long that the limit is reached. */

@@ -46,6 +46,10 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
     if (s->end_text) {
         libspawn__json_put_string(w, "last_end", s->end_text);
     }
+    libspawn__json_put_bool(w, "monitored", s->memory.is_monitored);
+    if (s->monitor.fd >= 0) {
+        libspawn__json_put_integer(w, "monitor_pid", s->monitor.id.pid);
+    }
     libspawn__supervisor_describe_workers(s, w);
     libspawn__json_end_object(w);
     text = libspawn__json_writer_take(w);

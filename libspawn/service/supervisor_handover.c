@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -98,17 +99,20 @@ write_state(const struct libspawn__supervisor *s,
     libspawn__json_put_integer(w, "state_since_ms", s->state_since);
     libspawn__json_put_bool(w, "paused", s->memory.is_paused);
     libspawn__json_put_bool(w, "holding", s->memory.is_holding);
+    libspawn__json_put_bool(w, "given_up", s->memory.is_given_up);
     libspawn__json_put_integer(w, "connected_at_ms",
                                s->admission.connected_at);
     libspawn__json_put_integer(w, "last_admitted_ms",
                                s->admission.last_admitted);
     libspawn__json_put_integer(w, "limit_from_ms", s->admission.limit_from);
     libspawn__json_put_integer(w, "backoff_ms", s->admission.backoff);
-    libspawn__json_put_bool(w, "given_up", s->is_given_up);
     libspawn__json_put_integer(w, "admissions", s->n_admitted);
     libspawn__json_put_integer(w, "restarts", s->memory.n_restarts);
     libspawn__json_put_integer(w, "last_restart_ms", s->memory.last_restart);
     libspawn__json_put_integer(w, "programs", s->n_programs);
+    if (s->monitor.fd >= 0) {
+        libspawn__json_put_integer(w, "monitor_pid", s->monitor.id.pid);
+    }
     if (s->end_text) {
         libspawn__json_put_string(w, "last_end", s->end_text);
     }
@@ -275,6 +279,20 @@ keep_watchers(struct libspawn__supervisor *s,
     }
 }
 
+/* It may have been our child, and have ended meanwhile.  Who has replaced it
+ * its pid file tells. */
+static void
+go_on_monitored(struct libspawn__supervisor *s,
+                const struct libspawn__json *state)
+{
+    pid_t pid = (pid_t)get_number(state, "monitor_pid");
+
+    if (pid > 0) {
+        waitpid(pid, NULL, WNOHANG);
+    }
+    libspawn__supervisor_watch_monitor(s);
+}
+
 /* The monitor is served on, and nobody sees that anything happened. */
 static int
 go_on_admitted(struct libspawn__supervisor *s, int monitor_fd,
@@ -338,9 +356,9 @@ libspawn__supervisor_resume(struct libspawn__supervisor *s, uint32_t domid,
         s->admission.limit_from = s->admission.last_admitted;
     }
     s->admission.backoff = get_number(state, "backoff_ms");
-    s->is_given_up =
-        libspawn__json_bool(libspawn__json_member(state, "given_up"), false);
-    s->has_inherited_end = s->has_inherited_end && !s->is_given_up;
+    s->memory.is_given_up = libspawn__json_bool(
+        libspawn__json_member(state, "given_up"), s->memory.is_given_up);
+    s->has_inherited_end = s->has_inherited_end && !s->memory.is_given_up;
     s->n_admitted = (unsigned int)get_number(state, "admissions");
     s->memory.n_restarts = (unsigned int)get_number(state, "restarts");
     s->memory.last_restart = get_number(state, "last_restart_ms");
@@ -351,5 +369,6 @@ libspawn__supervisor_resume(struct libspawn__supervisor *s, uint32_t domid,
     s->memory.is_holding =
         libspawn__json_bool(libspawn__json_member(state, "holding"), false);
     libspawn__supervisor_hold_on(s);
+    go_on_monitored(s, state);
     return go_on(s, handover, err);
 }

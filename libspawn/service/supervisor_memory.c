@@ -137,7 +137,7 @@ begin(struct libspawn__supervisor *s, const char *lost)
     }
     libspawn__supervisor_hold_on(s);
     libspawn__supervisor_move(s, LIBSPAWN__ON_START);
-    if (is_down) {
+    if (is_down || (is_alive && s->memory.is_given_up)) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_DIED);
     }
 }
@@ -176,8 +176,13 @@ libspawn__supervisor_adopt(
 {
     int rc = libspawn__supervisor_take_over(s, domid, adoption->is_again, err);
 
+    if (!rc && adoption->is_monitored && !s->memory.is_monitored) {
+        s->memory.is_monitored = true;
+        rc = libspawn__supervisor_remember(s, err);
+    }
     if (!rc) {
         begin(s, adoption->lost);
+        libspawn__supervisor_watch_monitor(s);
     }
     return rc;
 }

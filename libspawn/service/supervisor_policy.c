@@ -42,6 +42,22 @@ configured_action(const struct libspawn__supervisor *s)
     return LIBSPAWN_ACTION_PRESERVE;
 }
 
+static bool
+is_restarting(enum libspawn_action action)
+{
+    return action == LIBSPAWN_ACTION_RESTART ||
+           action == LIBSPAWN_ACTION_RENAME_RESTART ||
+           action == LIBSPAWN_ACTION_COREDUMP_RESTART ||
+           action == LIBSPAWN_ACTION_SOFT_RESET;
+}
+
+static bool
+is_removing(enum libspawn_action action)
+{
+    return action == LIBSPAWN_ACTION_DESTROY ||
+           action == LIBSPAWN_ACTION_COREDUMP_DESTROY;
+}
+
 /* 0, 2, 4, 8, 16, 30, 30 s ... as the MINIX reincarnation server has it: once
  * at once, then each time longer. */
 static int64_t
@@ -118,18 +134,17 @@ note_end(struct libspawn__supervisor *s)
     }
 }
 
-/* It was not to be had for so long that starting it once more is no answer. */
+/* What is to be restarted is kept, when starting it once more is no answer. */
 static void
-act_on_limit(struct libspawn__supervisor *s)
+act_without_restart(struct libspawn__supervisor *s)
 {
     enum libspawn_action action = configured_action(s);
-    bool is_destroyed = action == LIBSPAWN_ACTION_DESTROY ||
-                        action == LIBSPAWN_ACTION_COREDUMP_DESTROY;
 
     libspawn__supervisor_move(s, action == LIBSPAWN_ACTION_SCRIPT
                                      ? LIBSPAWN__ON_SCRIPT
-                                 : is_destroyed ? LIBSPAWN__ON_REMOVE
-                                                : LIBSPAWN__ON_PRESERVE);
+                                 : is_removing(action)
+                                     ? LIBSPAWN__ON_REMOVE
+                                     : LIBSPAWN__ON_PRESERVE);
 }
 
 /* It runs once for each end: what the one before had begun is not begun again,
@@ -167,28 +182,12 @@ follow_end(struct libspawn__supervisor *s)
         }
         libspawn__supervisor_remember_end(s, LIBSPAWN__SUPERVISION_TOLD);
     }
-    if (s->is_given_up) {
-        act_on_limit(s);
-        return;
-    }
-    switch (configured_action(s)) {
-    case LIBSPAWN_ACTION_DESTROY:
-    case LIBSPAWN_ACTION_COREDUMP_DESTROY:
-        libspawn__supervisor_move(s, LIBSPAWN__ON_REMOVE);
-        break;
-    case LIBSPAWN_ACTION_RESTART:
-    case LIBSPAWN_ACTION_RENAME_RESTART:
-    case LIBSPAWN_ACTION_COREDUMP_RESTART:
-    case LIBSPAWN_ACTION_SOFT_RESET:
+    if (!s->memory.is_given_up && is_restarting(configured_action(s))) {
         restart(s, stage >= LIBSPAWN__SUPERVISION_FOLLOWED);
-        break;
-    case LIBSPAWN_ACTION_SCRIPT:
+    } else if (configured_action(s) == LIBSPAWN_ACTION_SCRIPT) {
         ask_script(s, stage);
-        break;
-    case LIBSPAWN_ACTION_DEFAULT:
-    case LIBSPAWN_ACTION_PRESERVE:
-        libspawn__supervisor_move(s, LIBSPAWN__ON_PRESERVE);
-        break;
+    } else {
+        act_without_restart(s);
     }
 }
 
@@ -200,7 +199,8 @@ libspawn__supervisor_give_up(struct libspawn__supervisor *s)
     AUTO_FREE char *text =
         libspawn__str_format("was not admitted for %.3g s", (double)ms / 1000);
 
-    s->is_given_up = true;
+    s->memory.is_given_up = true;
+    libspawn__supervisor_remember(s, NULL);
     s->end = LIBSPAWN__END_MODEL;
     s->end_word = "not-admitted";
     s->end_status = -1;
@@ -208,7 +208,7 @@ libspawn__supervisor_give_up(struct libspawn__supervisor *s)
     if (s->create) {
         libspawn_create_abort(s->create); /* its end is followed up */
     } else {
-        act_on_limit(s);
+        act_without_restart(s);
     }
 }
 
@@ -234,10 +234,10 @@ try_again(struct libspawn__supervisor *s)
 {
     bool has_dm = libspawn__supervisor_has_dm(s);
 
-    if (s->is_given_up) {
+    if (s->memory.is_given_up) {
         libspawn__admission_extend(&s->admission, libspawn__clock_now_ms());
     }
-    s->is_given_up = has_dm && s->is_given_up;
+    s->memory.is_given_up = has_dm && s->memory.is_given_up;
     libspawn__supervisor_hold_on(s);
     if (has_dm) {
         go_on(s);
@@ -251,7 +251,7 @@ libspawn__supervisor_follow_script(struct libspawn__supervisor *s,
                                    enum libspawn_action action)
 {
     if (s->end != LIBSPAWN__END_MODEL) {
-        s->is_given_up = false;
+        s->memory.is_given_up = false;
         follow_end(s); /* the guest itself has ended meanwhile */
     } else if (action == LIBSPAWN_ACTION_RESTART) {
         try_again(s);
@@ -265,6 +265,27 @@ libspawn__supervisor_follow_script(struct libspawn__supervisor *s,
 
 /* ---- At an end --------------------------------------------------------- */
 
+/* The one before has told it, or was about to, and how long it had waited
+ * nobody knows any more. */
+static void
+follow_given_up(struct libspawn__supervisor *s)
+{
+    s->end = LIBSPAWN__END_MODEL;
+    if (!s->end_text) {
+        libspawn__str_assign(&s->end_text, "was not admitted for too long",
+                             NULL);
+    }
+    if (configured_action(s) == LIBSPAWN_ACTION_SCRIPT) {
+        /* It has run, or nobody knows. */
+        libspawn__supervisor_move(
+            s, s->memory.stage == LIBSPAWN__SUPERVISION_CONDEMNED
+                   ? LIBSPAWN__ON_REMOVE
+                   : LIBSPAWN__ON_PRESERVE);
+    } else {
+        act_without_restart(s);
+    }
+}
+
 void
 libspawn__supervisor_decide(struct libspawn__supervisor *s)
 {
@@ -272,13 +293,15 @@ libspawn__supervisor_decide(struct libspawn__supervisor *s)
         libspawn__admission_lose(&s->admission, libspawn__clock_now_ms());
 
     s->is_reconciled = false;
-    if (libspawn__supervisor_has_dm(s)) {
+    if (!libspawn__supervisor_has_dm(s)) {
+        follow_end(s);
+    } else if (s->memory.is_given_up) {
+        follow_given_up(s);
+    } else {
         s->pause = pause; /* it lives, and may serve us again */
         libspawn__supervisor_hold(s, "monitor-lost",
                                   "its device model lives, but does not serve "
                                   "its monitor");
         libspawn__supervisor_move(s, LIBSPAWN__ON_PAUSE);
-    } else {
-        follow_end(s);
     }
 }

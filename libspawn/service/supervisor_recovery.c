@@ -46,7 +46,7 @@ get_reason(const struct libspawn__supervisor *s)
 {
     bool has_ended = s->dm && s->is_dm_ended;
 
-    return s->is_given_up && !has_ended ? "not-admitted"
+    return s->memory.is_given_up && !has_ended ? "not-admitted"
            : s->end_word                ? s->end_word
                                         : "unknown";
 }

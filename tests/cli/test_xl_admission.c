@@ -734,6 +734,49 @@ TEST_TIMEOUT(supervisor_of_a_model_that_was_given_up__may_become_another,
     xl_assert_nothing_left();
 }
 
+static bool
+is_adopted(void *user)
+{
+    const pid_t *former = user;
+
+    return supervised_is(G) && supervised_pid(G) != *former &&
+           supervised_is_state(G, "failed");
+}
+
+/* Covers A14. */
+TEST_TIMEOUT(hold_limit_reached__whoever_comes_next_tries_no_more,
+             SUPERVISED_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output reexec = { 0 };
+    size_t n_holding;
+    pid_t former;
+    pid_t model;
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    supervised_set_model(G, "--mute-after=1");
+    run_ok("create", G ".cfg");
+    supervised_kill(G, SIGKILL);
+    run_ok("supervise", G);
+    supervised_await_event(G, "preserved", 1);
+    supervised_await_state(G, "failed");
+    model = supervised_model_pid(G);
+    n_holding = supervised_count_events(G, "holding");
+    former = supervised_pid(G);
+
+    reexec = xl_run("supervise", "--reexec", G);
+    xl_assert_ok(&reexec);
+    ck_assert(supervised_is_state(G, "failed"));
+    supervised_kill(G, SIGKILL);
+    run_ok("list", "--json");
+    ck_assert(harness_wait_until(is_adopted, &former, XL_WAIT_MS));
+    ck_assert_int_eq(supervised_model_pid(G), model);
+    ck_assert_uint_eq(supervised_count_events(G, "holding"), n_holding);
+    ck_assert_uint_eq(supervised_count_events(G, "preserved"), 1);
+    destroy(G);
+    xl_assert_nothing_left();
+}
+
 /* Covers A14. */
 TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
 {

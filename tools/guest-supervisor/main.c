@@ -25,6 +25,7 @@
 #include "proc/ctx.h"
 #include "proc/daemon.h"
 #include "service/supervisor.h"
+#include "tools/guest-supervisor/failure.h"
 #include "tools/guest-supervisor/monitor.h"
 #include "wire/json.h"
 
@@ -46,7 +47,8 @@ struct run {
     bool is_adopting;
     struct libspawn__supervisor_adoption adoption;
     struct libspawn__handover handover; /* from our program before */
-    bool is_monitor; /* this process looks after the one that supervises */
+    bool is_monitor;   /* this process looks after the one that supervises */
+    bool is_monitored; /* such a process started this one */
     bool is_paused;
     bool has_console; /* its descriptor is to be handed over */
     bool has_starter; /* somebody waits for our verdict */
@@ -75,37 +77,11 @@ say(struct run *run, const char *key, const char *value)
     }
 }
 
-/* The error and, where the device model is the cause, its report: all that
- * the starter needs to show it as if it had happened to itself. */
-static char *
-write_failure(const struct libspawn_report *report,
-              const struct libspawn_err *err)
-{
-    struct libspawn__json_writer *w = libspawn__json_writer_new(false);
-    AUTO_FREE char *report_json = report ? libspawn_report_json(report) : NULL;
-    AUTO_FREE char *report_text = report ? libspawn_report_text(report) : NULL;
-    AUTO_JSON struct libspawn__json *tree = NULL;
-
-    libspawn__json_begin_object(w, NULL);
-    libspawn__json_put_integer(w, "code", err->code);
-    libspawn__json_put_string(w, "message", err->text);
-    if (report_text) {
-        libspawn__json_put_string(w, "text", report_text);
-    }
-    if (report_json &&
-        !libspawn__json_parse(report_json, strlen(report_json),
-                              strlen(report_json), &tree, NULL)) {
-        libspawn__json_put(w, "report", tree);
-    }
-    libspawn__json_end_object(w);
-    return libspawn__json_writer_take(w);
-}
-
 static void
 fail(struct run *run, const struct libspawn_report *report,
      const struct libspawn_err *err)
 {
-    AUTO_FREE char *text = write_failure(report, err);
+    AUTO_FREE char *text = failure_to_json(report, err);
 
     run->status = run->signal ? LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + run->signal
                   : report    ? libspawn_report_exit_status(report)
@@ -263,7 +239,22 @@ create(struct run *run, struct libspawn_err *err)
     }
     return rc ? rc
               : libspawn__supervisor_create(run->supervisor, run->is_paused,
-                                            err);
+                                            run->is_monitored, err);
+}
+
+/* A monitor that hangs up asks us to leave, unless it is dead: then there will
+ * be another. */
+static int
+complete_adoption(struct run *run, struct libspawn_err *err)
+{
+    int rc = libspawn__daemon_complete(&run->daemon, NULL, err);
+
+    if (rc == LIBSPAWN_ERR_GONE && run->is_monitored &&
+        !libspawn__supervisor_has_monitor(run->supervisor)) {
+        libspawn__daemon_dispose(&run->daemon);
+        rc = 0;
+    }
+    return rc;
 }
 
 static int
@@ -288,7 +279,7 @@ adopt(struct run *run, struct libspawn_err *err)
                  : libspawn__supervisor_adopt(run->supervisor, domid,
                                               &run->adoption, err);
     }
-    return rc ? rc : libspawn__daemon_complete(&run->daemon, NULL, err);
+    return rc ? rc : complete_adoption(run, err);
 }
 
 /* ---- What the starter says --------------------------------------------- */
@@ -441,6 +432,7 @@ monitor(const struct run *run)
         .state_dir = run->state_dir,
         .name = run->name,
         .is_adopting = run->is_adopting,
+        .is_again = run->adoption.is_again,
         .restart_ms = MONITOR_RESTART_MS / libspawn__clock_scale(),
     };
     int status = monitor_run(&plan);
@@ -485,6 +477,7 @@ parse(struct run *run, int argc, char *argv[])
         { "again", no_argument, NULL, 'A' },
         { "lost", required_argument, NULL, 'l' },
         { "monitor", no_argument, NULL, 'm' },
+        { "monitored", no_argument, NULL, 'M' },
         { "resume", required_argument, NULL, 'r' },
         { "print-states", no_argument, NULL, 'p' },
         { NULL, 0, NULL, 0 },
@@ -511,6 +504,9 @@ parse(struct run *run, int argc, char *argv[])
             break;
         case 'm':
             run->is_monitor = true;
+            break;
+        case 'M':
+            run->is_monitored = run->adoption.is_monitored = true;
             break;
         case 'a':
             run->is_adopting = true;

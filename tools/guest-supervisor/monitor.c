@@ -10,13 +10,16 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/pidref.h"
+#include "base/fd.h"
 #include "base/signals.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "guest/host.h"
 #include "guest/supervised.h"
 #include "proc/daemon.h"
+#include "proc/pidfile.h"
 #include "proc/status.h"
+#include "tools/guest-supervisor/failure.h"
 #include "wire/json.h"
 
 struct monitor {
@@ -24,6 +27,8 @@ struct monitor {
     struct libspawn__loop *loop;
     struct libspawn__daemon daemon; /* what we are to our starter */
     char *label;
+    struct libspawn_host host; /* not opened: where its files are */
+    struct libspawn__pidfile pidfile; /* no path: there is another of us */
 
     struct libspawn__starter *starter; /* of the child; NULL: it is ready */
     struct libspawn__pidref child;     /* once it is ready; pid 0: none */
@@ -80,6 +85,12 @@ plan_restart(struct monitor *m, bool is_known, int status)
                         MAX(libspawn__clock_now_ms(), m->restart_at));
 }
 
+static bool
+is_restarting(const struct monitor *m)
+{
+    return m->pidfile.path && !m->is_leaving;
+}
+
 static void
 forget_child(struct monitor *m)
 {
@@ -101,7 +112,7 @@ on_child_end(struct libspawn__io *io, uint32_t events)
         return;
     }
     forget_child(m);
-    if (is_crash(status) && !m->is_leaving) {
+    if (is_crash(status) && is_restarting(m)) {
         plan_restart(m, true, status);
     } else {
         leave(m, libspawn__status_exit_code(status));
@@ -121,7 +132,24 @@ watch_child(struct monitor *m, pid_t pid, struct libspawn_err *err)
 /* ---- One that somebody else started ------------------------------------ */
 
 /* Whether it left or died, only the guest can tell: whoever is started again
- * for one that is to have no supervisor finds that out. */
+ * for one that is to have no supervisor finds that out.  After one that died
+ * for sure there may be a pause. */
+static void
+follow_end(struct monitor *m)
+{
+    bool has_left = libspawn__supervised_has_left(&m->host, m->plan->name);
+
+    forget_child(m);
+    if (m->is_leaving) {
+        leave(m, has_left ? 0 : 1);
+        return;
+    }
+    if (has_left) {
+        m->restart_at = 0;
+    }
+    plan_restart(m, false, 0);
+}
+
 static void
 on_other_end(struct libspawn__io *io, uint32_t events)
 {
@@ -129,44 +157,42 @@ on_other_end(struct libspawn__io *io, uint32_t events)
 
     (void)events;
     if (libspawn__pidref_has_ended(&m->child)) {
-        forget_child(m);
-        plan_restart(m, false, 0);
+        follow_end(m);
     }
 }
 
 /* Any command of xl brings one for a guest that has lost its own, and may be
  * quicker than we are. */
-static int
-watch_other(struct monitor *m, struct libspawn_err *err)
+static void
+watch_other(struct monitor *m)
 {
-    struct libspawn_host host = { .state_dir = NULL };
-    int rc = libspawn__host_find_state_dir(m->plan->state_dir, &host.state_dir,
-                                           err);
+    int rc = libspawn__supervised_find(&m->host, m->plan->name, &m->child,
+                                       NULL);
 
     if (!rc) {
-        rc = libspawn__supervised_find(&host, m->plan->name, &m->child, err);
-    }
-    if (!rc) {
-        m->is_other = true;
         rc = libspawn__io_add(m->loop, &m->child_io, m->child.fd, EPOLLIN,
-                              on_other_end, err);
+                              on_other_end, NULL);
     }
-    free(host.state_dir);
-    return rc;
+    if (rc) {
+        follow_end(m); /* it has just ended, mostly */
+    } else {
+        m->is_other = true;
+    }
 }
 
-static bool
-is_taken(const struct libspawn__daemon_verdict *verdict)
+/* Of its failure, as it said it; 0: it could not. */
+static int
+find_code(const struct libspawn__daemon_verdict *verdict)
 {
     AUTO_JSON struct libspawn__json *said = NULL;
     int64_t code = 0;
 
-    return verdict->text &&
-           !libspawn__json_parse(verdict->text, strlen(verdict->text),
-                                 LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL) &&
-           libspawn__json_integer(libspawn__json_member(said, "code"),
-                                  &code) &&
-           code == LIBSPAWN_ERR_EXISTS;
+    if (verdict->text &&
+        !libspawn__json_parse(verdict->text, strlen(verdict->text),
+                              LIBSPAWN__DAEMON_TEXT_MAX, &said, NULL)) {
+        libspawn__json_integer(libspawn__json_member(said, "code"), &code);
+    }
+    return (int)code;
 }
 
 /* ---- Its start --------------------------------------------------------- */
@@ -187,41 +213,38 @@ on_said(void *user, const char *text, int fd)
     libspawn__daemon_say(&m->daemon, text, fd);
 }
 
-/* What is to be seen of it from outside, where it said nothing itself: a
+/* What it said itself or, where that is nothing, what is to be seen of it: a
  * process further out would see but our own exit status. */
-static char *
-describe(const struct libspawn__daemon_verdict *verdict)
+static void
+pass_failure_on(struct monitor *m,
+                const struct libspawn__daemon_verdict *verdict)
 {
-    struct libspawn__json_writer *w;
+    AUTO_FREE char *text = verdict->text
+                               ? strdup(verdict->text)
+                               : failure_to_json(NULL, &verdict->err);
 
-    if (verdict->text) {
-        return strdup(verdict->text);
-    }
-    w = libspawn__json_writer_new(false);
-    libspawn__json_begin_object(w, NULL);
-    libspawn__json_put_integer(w, "code", verdict->err.code);
-    libspawn__json_put_string(w, "message", verdict->err.text);
-    libspawn__json_end_object(w);
-    return libspawn__json_writer_take(w);
+    libspawn__daemon_fail(&m->daemon, text);
+    leave(m, verdict->exit_status);
 }
 
-/* Whoever crashes on the way up the first time is not started again. */
+/* Whoever crashes on the way up the first time is not started again.  A guest
+ * that is gone, or is to have no supervisor any more, needs none of us. */
 static void
 take_failure(struct monitor *m, const struct libspawn__daemon_verdict *verdict)
 {
-    AUTO_FREE char *text = describe(verdict);
     int signal = verdict->exit_status - LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE;
+    int code = find_code(verdict);
 
-    if (m->death && signal > 0 && is_crash(signal) && !m->is_leaving) {
+    if (!m->death || m->is_leaving) {
+        pass_failure_on(m, verdict);
+    } else if (signal > 0 && is_crash(signal)) {
         plan_restart(m, true, signal);
-    } else if (m->death && is_taken(verdict) && !m->is_leaving) {
-        if (watch_other(m, NULL)) {
-            forget_child(m);
-            plan_restart(m, false, 0); /* it has just ended, mostly */
-        }
+    } else if (code == LIBSPAWN_ERR_EXISTS) {
+        watch_other(m);
+    } else if (code == LIBSPAWN_ERR_NOT_FOUND) {
+        leave(m, 0);
     } else {
-        libspawn__daemon_fail(&m->daemon, text);
-        leave(m, verdict->exit_status);
+        pass_failure_on(m, verdict);
     }
 }
 
@@ -270,6 +293,7 @@ start(struct monitor *m, struct libspawn_err *err)
     AUTO_FREE char *lost =
         libspawn__str_format("--lost=%s", m->death ? m->death : "");
     const char *const options[] = {
+        "--monitored",
         m->death            ? "--again"
         : plan->is_adopting ? "--adopt"
                             : NULL,
@@ -280,7 +304,7 @@ start(struct monitor *m, struct libspawn_err *err)
     AUTO_FREE char *path = NULL;
     struct libspawn__daemon_plan daemon_plan = { .label = m->label,
                                                  .envp = environ };
-    int rc = lost ? libspawn__supervised_command(plan->state_dir, options,
+    int rc = lost ? libspawn__supervised_command(m->host.state_dir, options,
                                                  plan->name, &path, &argv, err)
                   : libspawn__fail_nomem(err);
 
@@ -341,7 +365,7 @@ on_signal(struct libspawn__io *io, uint32_t events)
     m->is_leaving = true;
     if (m->starter) {
         libspawn__daemon_abort(m->starter);
-    } else if (m->child.fd >= 0 && !m->is_other) {
+    } else if (m->child.fd >= 0) {
         libspawn__pidref_signal(&m->child, SIGTERM, NULL);
     } else {
         leave(m, LIBSPAWN__DAEMON_EXIT_SIGNAL_BASE + number);
@@ -356,6 +380,49 @@ catch_signals(struct monitor *m, struct libspawn_err *err)
                ? libspawn__fail_errno(err, errno, "waiting for signals")
                : libspawn__io_add(m->loop, &m->signal_io, m->signal_fd,
                                   EPOLLIN, on_signal, err);
+}
+
+/* ---- Being the only one ------------------------------------------------ */
+
+/* What is in the way of a pid file is in that of a supervisor, too, which can
+ * say it better. */
+static int
+take_identity(struct monitor *m, struct libspawn_err *err)
+{
+    AUTO_FREE char *dir = NULL;
+    AUTO_FREE char *path = NULL;
+    int rc = libspawn__host_make_state_dir(m->plan->state_dir,
+                                           &m->host.state_dir, err);
+
+    if (rc) {
+        return rc;
+    }
+    dir = libspawn__supervised_dir(&m->host);
+    path = libspawn__supervised_monitor_path(&m->host, m->plan->name);
+    if (!dir || !path) {
+        return libspawn__fail_nomem(err);
+    }
+    if (!libspawn__dir_make(dir, 0700, NULL)) {
+        libspawn__pidfile_take(&m->pidfile, path, NULL, NULL);
+    }
+    return 0;
+}
+
+/* Nobody needs two that wait for the same supervisor. */
+static int
+begin(struct monitor *m, struct libspawn_err *err)
+{
+    int rc = take_identity(m, err);
+
+    if (rc || !m->plan->is_again) {
+        return rc ? rc : start(m, err);
+    }
+    if (m->pidfile.path) {
+        watch_other(m);
+    } else {
+        leave(m, 0);
+    }
+    return 0;
 }
 
 /* ---- The whole --------------------------------------------------------- */
@@ -377,7 +444,7 @@ run(struct monitor *m, struct libspawn_err *err)
         rc = libspawn__daemon_enter(&m->daemon, m->loop, on_told, err);
     }
     if (!rc) {
-        rc = start(m, err);
+        rc = begin(m, err);
     }
     while (!rc && !m->is_done) {
         rc = libspawn__loop_wait(m->loop, -1, err);
@@ -390,12 +457,18 @@ monitor_run(const struct monitor_plan *plan)
 {
     struct monitor m = { .plan = plan,
                          .daemon = { .fd = -1 },
+                         .pidfile = LIBSPAWN__PIDFILE_INIT,
                          .child = LIBSPAWN__PIDREF_INIT,
                          .signal_fd = -1 };
     struct libspawn_err err;
 
     if (run(&m, &err)) {
-        fprintf(stderr, "guest-supervisor: %s\n", err.text);
+        AUTO_FREE char *text = failure_to_json(NULL, &err);
+
+        if (m.daemon.fd < 0) {
+            fprintf(stderr, "guest-supervisor: %s\n", err.text);
+        }
+        libspawn__daemon_fail(&m.daemon, text);
         m.status = libspawn__code_exit_status(err.code);
     }
     libspawn__starter_free(m.starter);
@@ -407,6 +480,8 @@ monitor_run(const struct monitor_plan *plan)
         libspawn__timer_cancel(&m.timer);
     }
     libspawn__loop_free(m.loop);
+    libspawn__pidfile_remove(&m.pidfile);
+    free(m.host.state_dir);
     free(m.label);
     free(m.death);
     return m.status;

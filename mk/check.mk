@@ -121,9 +121,10 @@ check-cov: ## unit and flow tests with a table of what they reach
 	@mk/coverage build/cov/obj
 
 # One after the other, going on after a failure.
-LONG_STAGES := sweep-all check-threads check-valgrind sweep-all-xen
+LONG_STAGES := sweep-all check-threads check-valgrind check-systemd \
+  sweep-all-xen
 .PHONY: check-long $(LONG_STAGES)
-check-long: ## every failure in turn, here and on a Xen host, with totals; threads; valgrind (half an hour)
+check-long: ## every failure in turn, here and on a Xen host, with totals; threads; valgrind; systemd (half an hour)
 	@status=0; for stage in $(LONG_STAGES); do \
 	    $(MAKE) --no-print-directory $$stage || status=1; \
 	done; exit $$status
@@ -135,6 +136,9 @@ sweep-all: all $(LONG_PROGRAMS) $(SWEEP_PROGRAMS) $(FAKES)
 	status=$$?; sed -n 's/^sweep: /  /p' \
 	    $${CHECK_LOGS:-build/logs}/$(GROUP)long/test_sweep_*.log; \
 	exit $$status
+
+check-systemd: all ## the unit of a supervisor under systemd, in a machine of its own (a minute)
+	@$(RUN_TESTS) -g systemd -t 1200 systemd=tests/systemd/check-systemd
 
 XEN_SWEEPS := $(filter %/test_sweep_xenstored,$(XEN_PROGRAMS))
 sweep-all-xen: all $(XEN_SWEEPS)
@@ -180,7 +184,8 @@ check-api: all $(BUILD)/libspawn.pc ## exported symbols, headers, manual; a stag
 	@$(RUN_TESTS) -g api -t 300 \
 	    'symbols=mk/check-symbols $(BUILD)/lib/libspawn.so' \
 	    headers=mk/check-headers manual=tests/api/check-manual \
-	    install=tests/sanity/check-install examples=tests/api/check-examples
+	    unit=tests/systemd/check-unit \
+    install=tests/sanity/check-install examples=tests/api/check-examples
 
 TIDY_SOURCES := $(filter-out libspawn/guest/xen/%,$(LIBSPAWN_SOURCES)) \
   $(if $(filter yes,$(WITH_XEN)),$(filter libspawn/guest/xen/%,$(LIBSPAWN_SOURCES) $(XEN_PLUGIN_SOURCES))) \

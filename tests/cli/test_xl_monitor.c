@@ -347,6 +347,7 @@ TEST_TIMEOUT(guest_destroyed_while_its_monitor_waits__it_goes, XL_TEST_S)
 
     supervised_create("--monitor", "");
     for (i = 0; i < 2; i++) {
+        supervised_await_state(XL_GUEST, "admitted");
         former = now();
         supervised_kill(XL_GUEST, SIGKILL);
         if (!i) {

@@ -71,6 +71,7 @@ struct soak_guest {
     /* Of what is done now. */
     const char *action;
     struct libspawn__identity victim;
+    struct libspawn__identity monitor; /* that was killed */
     bool is_fatal;
     struct xl_process runs[2];
     int statuses[2];
@@ -156,6 +157,8 @@ void soak_settle(struct soak *soak, struct soak_guest *guest);
 /* Who it is, which must be there. */
 struct libspawn__identity
 soak_supervisor(const struct soak_guest *guest);
+struct libspawn__identity
+soak_monitor(const struct soak_guest *guest);
 
 /* If there is one: the victim. */
 void soak_kill_supervisor(struct soak_guest *guest);

@@ -269,6 +269,72 @@ end_both(struct soak *soak, struct soak_guest *guest)
     end_model(soak, guest);
 }
 
+/* ---- Ends of monitors -------------------------------------------------- */
+
+static bool
+is_monitored(const struct soak_guest *guest)
+{
+    return guest->is_monitored;
+}
+
+static bool
+has_another_monitor(void *user)
+{
+    const struct soak_guest *guest = user;
+    pid_t pid = supervised_monitor_pid(guest->name);
+
+    return pid && pid != guest->monitor.pid;
+}
+
+static void
+await_monitor(struct soak *soak, struct soak_guest *guest)
+{
+    soak_assert(soak, guest, harness_wait_until(has_another_monitor, guest,
+                                                XL_WAIT_MS));
+}
+
+/* It may not be there yet, after the one before. */
+static void
+begin_monitor(struct soak *soak, struct soak_guest *guest)
+{
+    guest->monitor.pid = 0;
+    await_monitor(soak, guest);
+    guest->monitor = soak_monitor(guest);
+    soak_signal(&guest->monitor, SIGKILL);
+}
+
+static void
+end_monitor(struct soak *soak, struct soak_guest *guest)
+{
+    await_monitor(soak, guest);
+    soak_assert(soak, guest, !soak_count(
+        guest, LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST));
+}
+
+/* The first may have begun to replace the second when it is killed. */
+static void
+begin_pair(struct soak *soak, struct soak_guest *guest)
+{
+    bool is_monitor_first = soak_random(soak, 2);
+
+    if (is_monitor_first) {
+        begin_monitor(soak, guest);
+    }
+    begin_supervisor(soak, guest);
+    if (!is_monitor_first) {
+        begin_monitor(soak, guest);
+    }
+}
+
+static void
+end_pair(struct soak *soak, struct soak_guest *guest)
+{
+    soak_await_end(soak, guest, &guest->victim);
+    soak_look(guest);
+    end_supervisor(soak, guest);
+    await_monitor(soak, guest);
+}
+
 /* ---- Ends of watchers -------------------------------------------------- */
 
 static bool
@@ -480,6 +546,10 @@ const struct soak_action soak_actions[] = {
       end_supervisor },
     { "kill supervisor and model", 6, RUNNING, is_supervised, begin_both,
       end_both },
+    { "kill monitor", 12, RUNNING | KEPT, is_monitored, begin_monitor,
+      end_monitor },
+    { "kill supervisor and monitor", 12, RUNNING | KEPT, is_monitored,
+      begin_pair, end_pair },
     { "kill watcher", 4, RUNNING, has_watcher, begin_watcher, end_watcher },
     { "kill all three", 3, RUNNING, is_watched, begin_all, end_both },
     { "stop and continue", 4, RUNNING, NULL, begin_stop, end_stop },

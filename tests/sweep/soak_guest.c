@@ -12,7 +12,6 @@
 #include "proc/pidfile.h"
 #include "proc/record.h"
 #include "store/paths.h"
-#include "tests/lib/processes.h"
 #include "tests/sweep/soak.h"
 
 enum {
@@ -194,16 +193,26 @@ soak_await_end(struct soak *soak, struct soak_guest *guest,
     }
 }
 
-struct libspawn__identity
-soak_supervisor(const struct soak_guest *guest)
+static struct libspawn__identity
+identify(pid_t pid)
 {
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     struct libspawn_err err;
 
-    assert_ok(libspawn__pidref_from_pid(supervised_pid(guest->name), &ref,
-                                        &err),
-              &err);
+    assert_ok(libspawn__pidref_from_pid(pid, &ref, &err), &err);
     return ref.id;
+}
+
+struct libspawn__identity
+soak_supervisor(const struct soak_guest *guest)
+{
+    return identify(supervised_pid(guest->name));
+}
+
+struct libspawn__identity
+soak_monitor(const struct soak_guest *guest)
+{
+    return identify(supervised_monitor_pid(guest->name));
 }
 
 void
@@ -283,19 +292,6 @@ soak_assert_gone(struct soak *soak, struct soak_guest *guest)
     guest->condition = SOAK_ABSENT;
 }
 
-/* The parent of a supervisor whose start was disturbed has gone with it, or
- * has not: who was quicker. */
-static bool
-has_monitor(const struct soak_guest *guest)
-{
-    struct process supervisor;
-    struct process parent;
-
-    return process_read(supervised_pid(guest->name), &supervisor) &&
-           process_read(supervisor.parent, &parent) &&
-           !strcmp(parent.name, supervisor.name);
-}
-
 /* One that is admitted, and says so after that was told, will not leave any
  * more because nobody wants it. */
 static bool
@@ -342,6 +338,5 @@ soak_settle(struct soak *soak, struct soak_guest *guest)
     }
     if (guest->condition == SOAK_RUNNING) {
         soak_learn(soak, guest);
-        guest->is_monitored = guest->is_monitored && has_monitor(guest);
     }
 }

@@ -119,6 +119,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/removal.c \
   libspawn/guest/supervised.c \
   libspawn/guest/supervised_start.c \
+  libspawn/guest/supervised_tidy.c \
   libspawn/guest/supervision.c \
   libspawn/guest/sweep.c \
   libspawn/guest/vdev.c \

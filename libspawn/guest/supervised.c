@@ -194,21 +194,6 @@ libspawn__supervised_settle(const struct libspawn_host *host, const char *name,
 
 /* ---- Dismissing -------------------------------------------------------- */
 
-void
-libspawn__supervised_tidy(const struct libspawn_host *host, const char *name)
-{
-    AUTO_FREE char *pid_path = libspawn__supervised_pid_path(host, name);
-    AUTO_FREE char *control_path =
-        libspawn__supervised_control_path(host, name);
-    AUTO_FREE char *monitor_path =
-        libspawn__supervised_monitor_path(host, name);
-
-    if (pid_path && control_path && monitor_path) {
-        libspawn__pidfile_tidy(pid_path, control_path, NULL);
-        libspawn__pidfile_tidy(monitor_path, NULL, NULL);
-    }
-}
-
 /* One that has just locked its pid file listens in a moment. */
 static int
 ask_to_leave(const struct libspawn_host *host, const char *name,

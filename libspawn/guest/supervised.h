@@ -73,7 +73,7 @@ int libspawn__supervised_dismiss(struct libspawn_host *host, uint32_t domid,
                                  const char *name, struct libspawn_err *err);
 
 /* Removes the files that a supervisor of that name, and its monitor, left
- * when they died. */
+ * when they died (supervised_tidy.c). */
 void libspawn__supervised_tidy(const struct libspawn_host *host,
                                const char *name);
 

@@ -425,6 +425,34 @@ TEST_TIMEOUT(guest_without_a_monitor__gets_none_and_says_so, XL_TEST_S)
     end_guest();
 }
 
+/* ---- What is left ------------------------------------------------------ */
+
+/* Of processes that were killed in the middle of making a file; that of a
+ * living one is its own. */
+TEST_TIMEOUT(halves_of_files__go_with_the_guest, XL_TEST_S)
+{
+#define HALF(END) "state/supervisors/" XL_GUEST END
+    AUTO_FREE char *dead = NULL;
+    AUTO_FREE char *living =
+        libspawn__str_format(HALF(".pid.new-%d"), (int)getpid());
+    pid_t pid;
+
+    supervised_create("--monitor", "");
+    pid = supervised_monitor_pid(XL_GUEST);
+    dead = libspawn__str_format(HALF(".monitor.new-%d"), (int)pid);
+    harness_write_file(dead, "");
+    harness_write_file(living, "");
+    harness_write_file(HALF(".sock.tmp-00c0ffee"), "");
+    supervised_look();
+    ck_assert(!access(HALF(".sock.tmp-00c0ffee"), F_OK));
+    xl_ok("destroy", XL_GUEST);
+    ck_assert(access(HALF(".sock.tmp-00c0ffee"), F_OK));
+    ck_assert(access(dead, F_OK));
+    ck_assert_int_eq(unlink(living), 0);
+    xl_assert_nothing_left();
+#undef HALF
+}
+
 /* It hears nothing, and is killed. */
 TEST_TIMEOUT(monitor_that_is_stopped__goes_with_its_guest, XL_TEST_S)
 {

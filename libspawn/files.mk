@@ -154,6 +154,8 @@ XEN_BUILD_SOURCES := \
 XEN_BASE_SOURCES := \
   libspawn/guest/xen/announce.c \
   libspawn/guest/xen/arguments.c \
+  libspawn/guest/xen/backend.c \
+  libspawn/guest/xen/close.c \
   libspawn/guest/xen/console.c \
   libspawn/guest/xen/cpuset.c \
   libspawn/guest/xen/create.c \
@@ -168,6 +170,7 @@ XEN_BASE_SOURCES := \
   libspawn/guest/xen/history.c \
   libspawn/guest/xen/hypervisor.c \
   libspawn/guest/xen/info.c \
+  libspawn/guest/xen/job.c \
   libspawn/guest/xen/memory.c \
   libspawn/guest/xen/nic.c \
   libspawn/guest/xen/nodes.c \

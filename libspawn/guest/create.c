@@ -165,13 +165,25 @@ hand_over(struct libspawn_create *create, struct libspawn_err *err)
     return 0;
 }
 
+static void
+on_former_removed(void *user, const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+
+    create->is_uninterruptible = false;
+    libspawn__create_step_done(create, err);
+}
+
 /* Its name and its uuid are reserved by now: there is no moment in which
  * somebody else could take them. */
 static int
 remove_former(struct libspawn_create *create, struct libspawn_err *err)
 {
-    return create->host->hypervisor->destroy(create->host, create->replaced,
-                                             err);
+    int rc = create->host->hypervisor->start_destroy(
+        create->host, create->replaced, on_former_removed, create, err);
+
+    create->is_uninterruptible = rc == LIBSPAWN__STEP_PENDING;
+    return rc;
 }
 
 /* ---- Common steps: the recovery script --------------------------------- */
@@ -336,10 +348,9 @@ run_pending(struct libspawn_create *create)
     create->is_freed = NULL;
     libspawn__host_unlock(create->host, &create->host_lock);
     if (rc == LIBSPAWN__STEP_LOCK_HOST) {
-        rc = libspawn__host_lock_start(create->host, &create->guest_lock,
-                                       on_host_lock, create,
-                                       &create->host_lock, &create->lock_wait,
-                                       &err);
+        rc = libspawn__host_lock_start(
+            create->host, &create->guest_lock, on_host_lock, create,
+            &create->host_lock, &create->lock_wait, &err);
         if (!rc && !create->lock_wait) {
             run_pending(create);
             return;

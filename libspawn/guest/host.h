@@ -53,6 +53,14 @@ int libspawn__host_lock_pci(struct libspawn_host *host,
 int libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,
                                    struct libspawn_err *err);
 
+/* The same on the loop, as a step: when it is pending, 'fn' comes once, only
+ * from dispatch.  It cannot be stopped. */
+int libspawn__guest_start_destroy_locked(struct libspawn_host *host,
+                                         uint32_t domid,
+                                         libspawn__destroyed_fn *fn,
+                                         void *user,
+                                         struct libspawn_err *err);
+
 /* Lets go; warns when the lock was none any more. */
 void libspawn__host_unlock(struct libspawn_host *host,
                            struct libspawn__lock *lock);

@@ -58,6 +58,10 @@ enum libspawn__guest_end {
     LIBSPAWN__END_MODEL /* the device model, without the guest's wish */
 };
 
+/* It is gone, or 'err' says why not. */
+typedef void libspawn__destroyed_fn(void *user,
+                                    const struct libspawn_err *err);
+
 struct libspawn__hypervisor {
     const char *name;
     const char *version; /* LIBSPAWN_VERSION of a plugin: must be ours */
@@ -99,6 +103,12 @@ struct libspawn__hypervisor {
                 struct libspawn_guest_info *info_r, struct libspawn_err *err);
     int (*destroy)(struct libspawn_host *host, uint32_t domid,
                    struct libspawn_err *err);
+    /* The same on the loop, as a step: when it is pending, 'fn' comes once,
+     * only from dispatch.  It cannot be stopped.  What scripts have to do, the
+     * host's worker does: without one they are waited for. */
+    int (*start_destroy)(struct libspawn_host *host, uint32_t domid,
+                         libspawn__destroyed_fn *fn, void *user,
+                         struct libspawn_err *err);
     int (*pause)(struct libspawn_host *host, uint32_t domid,
                  struct libspawn_err *err);
     int (*unpause)(struct libspawn_host *host, uint32_t domid,

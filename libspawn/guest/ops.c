@@ -132,6 +132,57 @@ libspawn__guest_destroy_locked(struct libspawn_host *host, uint32_t domid,
     return rc;
 }
 
+struct destroying {
+    struct libspawn_host *host;
+    struct libspawn__event_subject subject;
+    libspawn__destroyed_fn *fn;
+    void *user;
+};
+
+static void
+end_destroying(struct destroying *destroying, bool is_gone)
+{
+    libspawn__removal_end(destroying->host, &destroying->subject, is_gone);
+    libspawn__event_subject_dispose(&destroying->subject);
+    free(destroying);
+}
+
+static void
+on_destroyed(void *user, const struct libspawn_err *err)
+{
+    struct destroying *destroying = user;
+    libspawn__destroyed_fn *fn = destroying->fn;
+    void *its_user = destroying->user;
+
+    end_destroying(destroying, !err);
+    fn(its_user, err);
+}
+
+int
+libspawn__guest_start_destroy_locked(struct libspawn_host *host,
+                                     uint32_t domid,
+                                     libspawn__destroyed_fn *fn, void *user,
+                                     struct libspawn_err *err)
+{
+    struct destroying *destroying = calloc(1, sizeof *destroying);
+    int rc;
+
+    if (!destroying) {
+        return libspawn__fail_nomem(err);
+    }
+    destroying->host = host;
+    destroying->fn = fn;
+    destroying->user = user;
+    libspawn__event_subject_read(host, domid, &destroying->subject);
+    libspawn__removal_begin(host, &destroying->subject);
+    rc = host->hypervisor->start_destroy(host, domid, on_destroyed, destroying,
+                                         err);
+    if (rc != LIBSPAWN__STEP_PENDING) {
+        end_destroying(destroying, !rc);
+    }
+    return rc;
+}
+
 int
 libspawn_guest_destroy(struct libspawn_host *host, uint32_t domid,
                        struct libspawn_err *err)

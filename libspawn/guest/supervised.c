@@ -12,6 +12,7 @@
 enum {
     ANSWER_MS = 2000, /* its loop does not block */
     END_MS = 5000,
+    FINISH_MS = 120000, /* scripts may be slow */
     SETTLE_MS = 10000,
     LISTEN_MS = 20,
     LISTEN_TRIES = 50
@@ -194,23 +195,28 @@ libspawn__supervised_settle(const struct libspawn_host *host, const char *name,
 
 /* ---- Dismissing -------------------------------------------------------- */
 
-/* One that has just locked its pid file listens in a moment. */
+/* One that has just locked its pid file listens in a moment.  One that removes
+ * a guest finishes that first. */
 static int
 ask_to_leave(const struct libspawn_host *host, const char *name,
-             const struct libspawn__pidref *ref, struct libspawn_err *err)
+             const struct libspawn__pidref *ref, bool *is_finishing_r,
+             struct libspawn_err *err)
 {
+    AUTO_JSON struct libspawn__json *answer = NULL;
     int rc = LIBSPAWN_ERR_NOT_FOUND;
     int tries;
 
     for (tries = 0; rc == LIBSPAWN_ERR_NOT_FOUND && tries < LISTEN_TRIES;
          tries++) {
         rc = libspawn__supervised_call(host, name, "leave", NULL, ANSWER_MS,
-                                       NULL, err);
+                                       &answer, err);
         if (rc == LIBSPAWN_ERR_NOT_FOUND &&
             !libspawn__pidref_wait(ref, LISTEN_MS, NULL)) {
             return 0;
         }
     }
+    *is_finishing_r =
+        libspawn__json_bool(libspawn__json_member(answer, "finishing"), false);
     return rc;
 }
 
@@ -232,6 +238,7 @@ static int
 dismiss(struct libspawn_host *host, const char *name, struct libspawn_err *err)
 {
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    bool is_finishing = false;
     int rc = libspawn__supervised_find(host, name, &ref, err);
 
     if (rc == LIBSPAWN_ERR_NOT_FOUND || rc == LIBSPAWN_ERR_GONE) {
@@ -241,11 +248,12 @@ dismiss(struct libspawn_host *host, const char *name, struct libspawn_err *err)
     if (rc) {
         return rc;
     }
-    rc = ask_to_leave(host, name, &ref, err);
+    rc = ask_to_leave(host, name, &ref, &is_finishing, err);
     if (rc == LIBSPAWN_ERR_BUSY) {
         return rc;
     }
-    if (!rc && !libspawn__pidref_wait(&ref, END_MS, NULL)) {
+    if (!rc && !libspawn__pidref_wait(&ref, is_finishing ? FINISH_MS : END_MS,
+                                      NULL)) {
         return 0;
     }
     return end_hanging(host, name, &ref, err);

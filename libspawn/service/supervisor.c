@@ -437,7 +437,8 @@ enter_terminated(struct libspawn__supervisor *s)
 {
     end_holding(s);
     libspawn__supervisor_stop_removal(s);
-    if (s->callbacks.left && !s->create) {
+    if (s->callbacks.left && !s->create &&
+        !libspawn__supervisor_is_removing(s)) {
         s->callbacks.left(s->callbacks.user);
     }
 }
@@ -501,6 +502,12 @@ on_timer(struct libspawn__timer *timer)
     } else if (s->state == LIBSPAWN__STATE_BACKOFF) {
         libspawn__supervisor_move(s, LIBSPAWN__ON_START);
     }
+}
+
+void
+libspawn__supervisor_discard(struct libspawn__supervisor *s)
+{
+    libspawn__supervisor_move(s, LIBSPAWN__ON_REMOVE);
 }
 
 /* What is being started again is ended first. */
@@ -629,8 +636,10 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
         return;
     }
     libspawn_create_free(s->create);
-    libspawn__supervisor_free_workers(s);
     libspawn__supervisor_stop_removal(s);
+    while (s->removal && !libspawn_ctx_wait(s->host->ctx, -1, NULL)) {
+    }
+    libspawn__supervisor_free_workers(s);
     libspawn__dm_free(s->dm);
     libspawn__held_dispose(&s->held);
     libspawn__task_cancel(&s->task);

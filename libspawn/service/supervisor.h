@@ -85,7 +85,7 @@ struct libspawn__supervisor {
 
     struct libspawn__dm *dm; /* NULL: none */
     bool is_dm_ended;
-    struct libspawn__held held; /* what outlives it */
+    struct libspawn__held held;           /* what outlives it */
     struct libspawn__timer settle_timer;  /* its last words may still come */
     struct libspawn__store_watch release; /* what the hypervisor tells */
     struct libspawn__admission admission;
@@ -171,13 +171,19 @@ int libspawn__supervisor_resume(struct libspawn__supervisor *supervisor,
                                 const struct libspawn__handover *handover,
                                 struct libspawn_err *err);
 
+/* Nobody wants the guest that was just admitted: it is removed, and 'left'
+ * follows. */
+void libspawn__supervisor_discard(struct libspawn__supervisor *supervisor);
+
 /* A creation under way is aborted: 'failed' follows. */
 void libspawn__supervisor_abort(struct libspawn__supervisor *supervisor);
 
-/* The guest stays as it is. */
+/* The guest stays as it is; but a removal that was begun comes to its end
+ * first. */
 void libspawn__supervisor_leave(struct libspawn__supervisor *supervisor);
 
-/* A creation under way is aborted and undone first. */
+/* A creation under way is aborted and undone first, a removal that was begun
+ * is waited for. */
 void libspawn__supervisor_free(struct libspawn__supervisor *supervisor);
 
 /* ---- Between its files ------------------------------------------------- */
@@ -267,10 +273,12 @@ void libspawn__supervisor_recover(struct libspawn__supervisor *supervisor);
 void libspawn__supervisor_lose_script(struct libspawn__supervisor *supervisor);
 
 /* supervisor_removal.c: ON_GONE or ON_PRESERVE follows, unless it is stopped,
- * which leaves the guest as it is. */
+ * which leaves the guest as it is; one that was begun cannot be stopped. */
 void libspawn__supervisor_remove(struct libspawn__supervisor *supervisor);
 void
 libspawn__supervisor_stop_removal(struct libspawn__supervisor *supervisor);
+bool libspawn__supervisor_is_removing(
+    const struct libspawn__supervisor *supervisor);
 
 /* supervisor_workers.c */
 int libspawn__supervisor_make_workers(struct libspawn__supervisor *supervisor,

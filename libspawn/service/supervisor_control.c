@@ -82,7 +82,11 @@ answer_leave(void *user, struct libspawn__rpc_conn *conn,
                               "guest '%s' is being created by process %d",
                               s->config->name, (int)getpid());
     }
-    libspawn__rpc_answer_empty(request);
+    libspawn__rpc_answer(request,
+                         libspawn__supervisor_is_removing(s) ||
+                                 (s->create && s->create->is_uninterruptible)
+                             ? "{\"finishing\":true}"
+                             : "{}");
     if (!s->create || s->is_again) {
         libspawn__supervisor_leave(s);
     }

@@ -308,7 +308,7 @@ on_release(struct libspawn__store_watch *watch, const char *path)
     enum libspawn__guest_end end = LIBSPAWN__END_NONE;
     int rc;
 
-    if (!path || s->create) {
+    if (!path || s->create || libspawn__supervisor_is_removing(s)) {
         return;
     }
     rc = s->host->hypervisor->find_end(s->host, s->domid, &end, NULL);

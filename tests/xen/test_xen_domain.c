@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "guest/xen/close.h"
 #include "guest/xen/devices.h"
 #include "guest/xen/domain.h"
 #include "guest/xen/end.h"
@@ -447,7 +448,7 @@ TEST_TIMEOUT(disk_on_a_block_device__is_served_by_the_kernel_and_given_back,
     ck_assert(harness_wait_until(is_fulfilled, &wish, WAIT_MS));
     assert_ok(libspawn__xen_devices_connect_disks(xen, &guest, NULL, &err),
               &err);
-    assert_ok(libspawn__xen_devices_close(xen, guest.domid, &err), &err);
+    assert_ok(libspawn__xen_devices_close(xen, guest.domid, NULL, &err), &err);
     wish.prefix = "6";
     ck_assert(is_fulfilled(&wish));
     assert_ok(libspawn__xen_end_guest(xen, guest.domid, 0, &err), &err);

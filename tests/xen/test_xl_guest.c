@@ -12,13 +12,17 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/host.h"
+#include "wire/rpc_client.h"
 
 /* ---- Guests ------------------------------------------------------------ */
 
@@ -423,6 +427,86 @@ TEST_TIMEOUT(xl_on_xen__device_model_that_is_killed_is_told_and_guest_kept,
     assert_contains(list.out, "device model was killed by SIGKILL (Killed)");
     EXPECT(0, harness_run(STOCK_XL, "list", "hello"));
     EXPECT(0, OURS("destroy", "hello"));
+    assert_nothing_left();
+}
+
+/* The stock script for disks, but slow to give up the device. */
+static void
+write_slow_config(void)
+{
+    AUTO_FREE char *script =
+        libspawn__str_format("#!/bin/sh\n"
+                             "if [ \"$1\" = remove ]; then\n"
+                             "    sleep 3\n"
+                             "    touch %s/removed\n"
+                             "fi\n"
+                             "exec /etc/xen/scripts/block \"$@\"\n",
+                             harness_dir());
+    AUTO_FREE char *text = libspawn__str_format(
+        "name = \"hello\"\ntype = \"hvm\"\nmemory = 32\nvcpus = 1\n"
+        "disk = [ '%s/hello.img,raw,hda,rw', 'format=raw,vdev=xvdb,access=rw,"
+        "backendtype=phy,script=%s/slow,target=%s/more.img' ]\n"
+        "serial = \"pty\"\n",
+        harness_dir(), harness_dir(), harness_dir());
+
+    write_config();
+    EXPECT(0, harness_run("cp", "hello.img", "more.img"));
+    harness_write_file("slow", script);
+    chmod("slow", 0755);
+    harness_write_file("hello.cfg", text);
+}
+
+static struct libspawn__rpc_session *
+open_control(void)
+{
+    AUTO_FREE char *dir = NULL;
+    AUTO_FREE char *address = NULL;
+    struct libspawn__rpc_session *session;
+    struct libspawn_err err;
+
+    assert_ok(libspawn__host_find_state_dir(NULL, &dir, &err), &err);
+    address = libspawn__str_format("unix:%s/supervisors/hello.sock", dir);
+    assert_ok(
+        libspawn__rpc_session_open(address, LONG_S * 1000, &session, &err),
+        &err);
+    return session;
+}
+
+/* Asks the supervisor for its status until there is none any more; returns how
+ * long an answer took at most. */
+static int64_t
+ask_until_it_leaves(struct libspawn__rpc_session *session)
+{
+    int64_t longest = 0;
+    int rc = 0;
+
+    while (!rc) {
+        int64_t start = libspawn__clock_now_ms();
+
+        rc = libspawn__rpc_session_call(session, "status", NULL, LONG_S * 1000,
+                                        NULL, NULL);
+        longest = MAX(longest, libspawn__clock_now_ms() - start);
+        poll(NULL, 0, 5);
+    }
+    ck_assert_int_eq(rc, LIBSPAWN_ERR_GONE);
+    return longest;
+}
+
+/* Covers W2.  The script takes three seconds; an answer is to take 50 ms,
+ * which the emulated host stretches. */
+TEST_TIMEOUT(xl_on_xen__supervisor_answers_while_a_script_of_its_guest_is_slow,
+             LONG_S)
+{
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    int64_t longest;
+
+    write_slow_config();
+    EXPECT(0, OURS("create", "-p", "hello.cfg", "on_dm_crash=\"destroy\""));
+    session = open_control();
+    ck_assert_int_eq(kill(read_model_pid(), SIGKILL), 0);
+    longest = ask_until_it_leaves(session);
+    ck_assert_int_eq(access("removed", F_OK), 0);
+    ck_assert_int_lt(longest, 1500);
     assert_nothing_left();
 }
 

@@ -145,9 +145,8 @@ on_admitted(void *user, uint32_t domid)
     struct libspawn_err err;
 
     if (libspawn__daemon_complete(&run->daemon, text, &err)) {
-        libspawn_guest_destroy(run->host, domid, NULL);
-        run->is_done = true;
         run->status = 1;
+        libspawn__supervisor_discard(run->supervisor);
     }
 }
 

@@ -19,6 +19,7 @@
 #include "guest/qemu/list.h"
 #include "guest/removal.h"
 #include "guest/supervised.h"
+#include "proc/ctx.h"
 #include "proc/record.h"
 #include "store/paths.h"
 #include "wire/qmp.h"
@@ -138,9 +139,9 @@ check_is_there(struct libspawn_host *host, uint32_t domid,
 {
     AUTO_FREE char *path = libspawn__path_new(LIBSPAWN__PATH_DOMAIN, domid);
     AUTO_FREE char *value = NULL;
-    int rc = path ? libspawn__store_read(host->store, NULL, path, &value, NULL,
-                                         err)
-                  : libspawn__fail_nomem(err);
+    int rc =
+        path ? libspawn__store_read(host->store, NULL, path, &value, NULL, err)
+             : libspawn__fail_nomem(err);
 
     return rc == LIBSPAWN_ERR_NOT_FOUND
                ? libspawn__fail(err, rc, "there is no guest %u any more",
@@ -148,22 +149,103 @@ check_is_there(struct libspawn_host *host, uint32_t domid,
                : rc;
 }
 
+/* 'uuid_r' may be NULL then. */
+static int
+check_can_destroy(struct libspawn_host *host, uint32_t domid, char **uuid_r,
+                  struct libspawn_err *err)
+{
+    int rc = check_is_there(host, domid, err);
+
+    if (!rc) {
+        rc = libspawn__name_read_uuid(host->store, NULL, domid, uuid_r, err);
+    }
+    return rc ? rc : check_not_being_created(host, *uuid_r, err);
+}
+
 static int
 destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
 {
     AUTO_FREE char *uuid = NULL;
-    int rc = check_is_there(host, domid, err);
+    int rc = check_can_destroy(host, domid, &uuid, err);
 
-    if (!rc) {
-        rc = libspawn__name_read_uuid(host->store, NULL, domid, &uuid, err);
-    }
-    if (!rc) {
-        rc = check_not_being_created(host, uuid, err);
-    }
     if (!rc) {
         rc = end_device_model(host, domid, LIBSPAWN__DM_STOP_MS, err);
     }
     return rc ? rc : libspawn__qemu_remove(host, domid, uuid, err);
+}
+
+/* ---- The same on the loop ---------------------------------------------- */
+
+struct destroying {
+    struct libspawn_host *host;
+    uint32_t domid;
+    char *uuid;
+    struct libspawn__dm_ending model;
+    libspawn__destroyed_fn *fn;
+    void *user;
+};
+
+static void
+destroying_free(struct destroying *destroying)
+{
+    free(destroying->uuid);
+    free(destroying);
+}
+
+static void
+on_model_ended(void *user, const struct libspawn_err *err)
+{
+    struct destroying *destroying = user;
+    libspawn__destroyed_fn *fn = destroying->fn;
+    void *its_user = destroying->user;
+    struct libspawn_err late;
+    int rc = err ? err->code
+                 : libspawn__qemu_remove(destroying->host, destroying->domid,
+                                         destroying->uuid, &late);
+
+    destroying_free(destroying);
+    fn(its_user, err ? err : (rc ? &late : NULL));
+}
+
+static int
+end_on_loop(struct destroying *destroying, struct libspawn_err *err)
+{
+    AUTO_FREE char *record =
+        libspawn__path_new(LIBSPAWN__PATH_RECORD, destroying->domid);
+    struct libspawn_host *host = destroying->host;
+    int rc = record ? check_can_destroy(host, destroying->domid,
+                                        &destroying->uuid, err)
+                    : libspawn__fail_nomem(err);
+
+    if (rc) {
+        return rc;
+    }
+    libspawn__dm_ending_init(&destroying->model, host->ctx->loop,
+                             on_model_ended, destroying);
+    rc = libspawn__dm_ending_start(&destroying->model, host->store, record,
+                                   LIBSPAWN__DM_STOP_MS, err);
+    return rc ? rc : LIBSPAWN__STEP_PENDING;
+}
+
+static int
+start_destroy(struct libspawn_host *host, uint32_t domid,
+              libspawn__destroyed_fn *fn, void *user, struct libspawn_err *err)
+{
+    struct destroying *destroying = calloc(1, sizeof *destroying);
+    int rc;
+
+    if (!destroying) {
+        return libspawn__fail_nomem(err);
+    }
+    destroying->host = host;
+    destroying->domid = domid;
+    destroying->fn = fn;
+    destroying->user = user;
+    rc = end_on_loop(destroying, err);
+    if (rc < 0) {
+        destroying_free(destroying);
+    }
+    return rc;
 }
 
 /* A guest that powered off takes its device model with it, which then exits
@@ -366,6 +448,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_qemu = {
     .list = libspawn__qemu_list,
     .look = libspawn__qemu_look,
     .destroy = destroy,
+    .start_destroy = start_destroy,
     .pause = pause_guest,
     .unpause = unpause_guest,
     .shutdown = shut_down,

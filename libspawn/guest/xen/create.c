@@ -17,6 +17,7 @@
 #include "guest/plugin.h"
 #include "guest/xen/arguments.h"
 #include "guest/xen/builder.h"
+#include "guest/xen/close.h"
 #include "guest/xen/devices.h"
 #include "guest/xen/domain.h"
 #include "guest/xen/files.h"
@@ -24,6 +25,7 @@
 #include "guest/xen/nodes.h"
 #include "guest/xen/prepare.h"
 #include "guest/xen/sched.h"
+#include "proc/ctx.h"
 #include "store/paths.h"
 
 static struct libspawn__xen *
@@ -248,13 +250,39 @@ write_files(struct libspawn_create *create, struct libspawn_err *err)
 
 /* ---- Devices ----------------------------------------------------------- */
 
+static struct libspawn__xen_helper
+get_helper(struct libspawn_create *create, libspawn__xen_scripts_fn *fn)
+{
+    return (struct libspawn__xen_helper){
+        .loop = create->host->ctx->loop,
+        .worker = create->host->probe_worker,
+        .fn = fn,
+        .user = create,
+    };
+}
+
+static int
+close_then(struct libspawn_create *create, libspawn__xen_scripts_fn *fn)
+{
+    const struct libspawn__xen_helper by = get_helper(create, fn);
+
+    return libspawn__xen_devices_close(xen_of(create), create->domid,
+                                       by.worker ? &by : NULL, NULL);
+}
+
+static void
+on_devices_closed(void *user, const struct libspawn_err *err)
+{
+    (void)err;
+    libspawn__create_step_done(user, NULL);
+}
+
 /* Undoes the nodes' effect on dom0's kernel too, so it stands with the first
  * step behind them. */
 static int
 close_devices(struct libspawn_create *create)
 {
-    libspawn__xen_devices_close(xen_of(create), create->domid, NULL);
-    return 0;
+    return close_then(create, on_devices_closed);
 }
 
 /* A script that was begun comes to its end, which is also that of its limit:
@@ -263,16 +291,40 @@ static int
 connect_devices(struct libspawn_create *create,
                 int (*start)(struct libspawn__xen *xen,
                              const struct libspawn__xen_guest *guest,
-                             const struct libspawn__xen_connector *by,
+                             const struct libspawn__xen_helper *by,
                              struct libspawn_err *err),
                 libspawn__xen_scripts_fn *fn, struct libspawn_err *err)
 {
-    const struct libspawn__xen_connector by = { create->host->probe_worker, fn,
-                                                create };
+    const struct libspawn__xen_helper by = get_helper(create, fn);
     int rc = start(xen_of(create), create->impl, by.worker ? &by : NULL, err);
 
     create->is_uninterruptible = rc == LIBSPAWN__STEP_PENDING;
     return rc;
+}
+
+static void
+on_disks_given_up(void *user, const struct libspawn_err *err)
+{
+    struct libspawn_create *create = user;
+    const struct libspawn__xen_guest *guest = create->impl;
+
+    (void)err;
+    create->is_uninterruptible = false;
+    libspawn__create_step_done(create, &guest->disks_error);
+}
+
+/* The step has failed, and leaves nothing of itself. */
+static bool
+gives_up_disks(struct libspawn_create *create, const struct libspawn_err *why)
+{
+    struct libspawn__xen_guest *guest = create->impl;
+    bool is_pending;
+
+    guest->disks_error = *why;
+    is_pending = close_then(create, on_disks_given_up) ==
+                 LIBSPAWN__STEP_PENDING;
+    create->is_uninterruptible = is_pending;
+    return is_pending;
 }
 
 static void
@@ -281,10 +333,9 @@ on_disks_connected(void *user, const struct libspawn_err *err)
     struct libspawn_create *create = user;
 
     create->is_uninterruptible = false;
-    if (err) {
-        close_devices(create);
+    if (!err || !gives_up_disks(create, err)) {
+        libspawn__create_step_done(create, err);
     }
-    libspawn__create_step_done(create, err);
 }
 
 static int
@@ -293,10 +344,7 @@ connect_disks(struct libspawn_create *create, struct libspawn_err *err)
     int rc = connect_devices(create, libspawn__xen_devices_connect_disks,
                              on_disks_connected, err);
 
-    if (rc < 0) {
-        close_devices(create);
-    }
-    return rc;
+    return rc < 0 && gives_up_disks(create, err) ? LIBSPAWN__STEP_PENDING : rc;
 }
 
 static void
@@ -351,8 +399,8 @@ writes_files(const struct libspawn__xen_guest *guest)
 
     for (i = 0; i < guest->config->n_disks; i++) {
         const struct libspawn__xen_disk *disk = &guest->disks[i];
-        bool is_file =
-            disk->server == LIBSPAWN__XEN_DISK_QDISK || disk->needs_script;
+        bool is_file = disk->server == LIBSPAWN__XEN_DISK_QDISK ||
+                       disk->needs_script;
 
         if (is_file && !disk->config->read_only && !disk->config->is_cdrom) {
             return true;
@@ -474,10 +522,10 @@ on_vnc(void *user, const struct libspawn__json *result,
 {
     struct libspawn_create *create = user;
     struct libspawn_err late = { 0 };
-    int rc = err ? err->code
-                 : libspawn__xen_announce_vnc(
-                       xen_of(create), create->domid, result,
-                       create->config->vnc.password, &late);
+    int rc =
+        err ? err->code
+            : libspawn__xen_announce_vnc(xen_of(create), create->domid, result,
+                                         create->config->vnc.password, &late);
 
     count_answer(create, rc, err ? err : &late);
 }

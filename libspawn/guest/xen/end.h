@@ -10,6 +10,7 @@
 #ifndef LIBSPAWN_GUEST_XEN_END_H
 #define LIBSPAWN_GUEST_XEN_END_H
 
+#include "guest/hypervisor.h"
 #include "guest/xen/xen.h"
 
 /* Ends the device model of domain 'domid': by our record, else by the pid
@@ -24,5 +25,11 @@ int libspawn__xen_end_device_model(struct libspawn__xen *xen, uint32_t domid,
  * node of it. */
 int libspawn__xen_end_guest(struct libspawn__xen *xen, uint32_t domid,
                             int grace_ms, struct libspawn_err *err);
+
+/* The same on the loop of 'host', which is one of Xen and has a worker: as a
+ * step, that is pending when it does not fail. */
+int libspawn__xen_start_end_guest(struct libspawn_host *host, uint32_t domid,
+                                  int grace_ms, libspawn__destroyed_fn *fn,
+                                  void *user, struct libspawn_err *err);
 
 #endif

@@ -48,6 +48,9 @@ struct libspawn__xen_guest {
     /* While its consoles are announced. */
     unsigned int n_answers;            /* that are still to come */
     struct libspawn_err answers_error; /* the first; code 0: none */
+
+    /* Why its disks are given up again, before they were all connected. */
+    struct libspawn_err disks_error;
 };
 
 /* Fills in what the configuration leaves open, and checks it against what the

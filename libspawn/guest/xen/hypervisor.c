@@ -111,6 +111,21 @@ destroy(struct libspawn_host *host, uint32_t domid, struct libspawn_err *err)
                                         LIBSPAWN__DM_STOP_MS, err);
 }
 
+static int
+start_destroy(struct libspawn_host *host, uint32_t domid,
+              libspawn__destroyed_fn *fn, void *user, struct libspawn_err *err)
+{
+    int rc;
+
+    if (!host->probe_worker) {
+        return destroy(host, domid, err);
+    }
+    rc = check_not_being_created(host, domid, err);
+    return rc ? rc
+              : libspawn__xen_start_end_guest(
+                    host, domid, LIBSPAWN__DM_STOP_MS, fn, user, err);
+}
+
 /* ---- Listing ----------------------------------------------------------- */
 
 static void
@@ -389,6 +404,7 @@ const struct libspawn__hypervisor libspawn__hypervisor_xen = {
     .sweep = sweep,
     .list = list,
     .destroy = destroy,
+    .start_destroy = start_destroy,
     .pause = pause_guest,
     .unpause = unpause_guest,
     .shutdown = shut_down,

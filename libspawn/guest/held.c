@@ -1,5 +1,6 @@
 #include "guest/held.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/str.h"
 
 void
 libspawn__held_init(struct libspawn__held *held)
@@ -67,8 +69,7 @@ libspawn__held_copy(const struct libspawn__held *held, size_t index,
 {
     char held_name[IFNAMSIZ];
 
-    return held->nics[index] >= 0 &&
-                   read_name(held->nics[index], held_name) &&
+    return held->nics[index] >= 0 && read_name(held->nics[index], held_name) &&
                    !strncmp(held_name, name, IFNAMSIZ)
                ? fcntl(held->nics[index], F_DUPFD_CLOEXEC, 0)
                : -1;
@@ -90,5 +91,68 @@ libspawn__held_recover(struct libspawn__held *held, pid_t model)
         if (fd >= 0) {
             libspawn__held_keep(held, i, fd);
         }
+    }
+}
+
+/* By its link, so that nothing else is even touched. */
+static bool
+is_tap(int dir_fd, const char *number)
+{
+    static const char device[] = "/dev/net/tun";
+    char target[sizeof device + 1];
+    ssize_t size = readlinkat(dir_fd, number, target, sizeof target);
+
+    return size == sizeof device - 1 && !memcmp(target, device, (size_t)size);
+}
+
+static size_t
+find_free(const struct libspawn__held *held)
+{
+    size_t i = 0;
+
+    while (i < LIBSPAWN__DM_NICS_MAX && held->nics[i] >= 0) {
+        i++;
+    }
+    return i;
+}
+
+static void
+share(struct libspawn__held *held, const struct libspawn__pidref *ref,
+      const char *number)
+{
+    size_t index = find_free(held);
+    AUTO_FD int fd = -1;
+    uint64_t theirs;
+
+    if (index == LIBSPAWN__DM_NICS_MAX ||
+        libspawn__str_to_u64(number, 0, INT32_MAX, &theirs, NULL)) {
+        return;
+    }
+    fd = (int)syscall(SYS_pidfd_getfd, ref->fd, (int)theirs, 0u);
+    if (fd >= 0) {
+        libspawn__held_keep(held, index, fd);
+    }
+}
+
+void
+libspawn__held_share(struct libspawn__held *held, pid_t model)
+{
+    AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
+    AUTO_FREE char *path = libspawn__str_format("/proc/%d/fd", (int)model);
+    struct dirent *entry;
+    DIR *dir;
+
+    libspawn__held_dispose(held);
+    if (!path || libspawn__pidref_from_pid(model, &ref, NULL)) {
+        return;
+    }
+    dir = opendir(path);
+    while (dir && (entry = readdir(dir))) {
+        if (is_tap(dirfd(dir), entry->d_name)) {
+            share(held, &ref, entry->d_name);
+        }
+    }
+    if (dir) {
+        closedir(dir);
     }
 }

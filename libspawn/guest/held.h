@@ -31,4 +31,8 @@ int libspawn__held_copy(const struct libspawn__held *held, size_t index,
  * interface. */
 void libspawn__held_recover(struct libspawn__held *held, pid_t model);
 
+/* The same for interfaces that a living device model has made by itself, as it
+ * does on Xen.  In place of all that was held. */
+void libspawn__held_share(struct libspawn__held *held, pid_t model);
+
 #endif

@@ -330,6 +330,9 @@ enter_starting(struct libspawn__supervisor *s)
     }
     libspawn__dm_free(s->dm);
     s->dm = NULL;
+    if (!s->host->hypervisor->steps_again) {
+        libspawn__held_dispose(&s->held); /* another guest has others */
+    }
     forget_pause(s);
     take_next_config(s);
     if (libspawn__guest_start_again(s->host, s->domid, s->uuid, s->config,

@@ -338,6 +338,17 @@ libspawn__supervisor_watch_domain(struct libspawn__supervisor *s,
 
 /* ---- Taking it over ---------------------------------------------------- */
 
+/* Where another device model will not take its place, the guest has the
+ * interfaces of this one as long as it is there itself. */
+static void
+share_nics(struct libspawn__supervisor *s)
+{
+    if (!s->host->hypervisor->steps_again) {
+        libspawn__held_share(&s->held,
+                             libspawn_child_pid(libspawn__dm_child(s->dm)));
+    }
+}
+
 void
 libspawn__supervisor_take_dm(struct libspawn__supervisor *s,
                              struct libspawn__dm *dm)
@@ -350,6 +361,7 @@ libspawn__supervisor_take_dm(struct libspawn__supervisor *s,
     s->is_probing = false;
     s->is_unheard = false;
     libspawn__dm_listen(dm, &ours);
+    share_nics(s);
 }
 
 int
@@ -377,6 +389,7 @@ libspawn__supervisor_adopt_dm(struct libspawn__supervisor *s,
         s->dm = dm;
         libspawn__held_recover(&s->held,
                                libspawn_child_pid(libspawn__dm_child(dm)));
+        share_nics(s);
     }
     return rc;
 }

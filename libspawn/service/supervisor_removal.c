@@ -112,6 +112,7 @@ libspawn__supervisor_remove(struct libspawn__supervisor *s)
         return;
     }
     removal->lock = (struct libspawn__lock)LIBSPAWN__LOCK_INIT;
+    libspawn__held_dispose(&s->held);
     if (libspawn__host_lock_guest_start(s->host, s->domid, on_lock, s,
                                         &removal->lock, &removal->wait,
                                         &err)) {

@@ -7,6 +7,7 @@
 #include "tests/xen/xen_story.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -507,6 +508,49 @@ TEST_TIMEOUT(xl_on_xen__supervisor_answers_while_a_script_of_its_guest_is_slow,
     longest = ask_until_it_leaves(session);
     ck_assert_int_eq(access("removed", F_OK), 0);
     ck_assert_int_lt(longest, 1500);
+    assert_nothing_left();
+}
+
+/* Whether the interface, which is made to be up, has a carrier. */
+static bool
+has_carrier(const char *interface)
+{
+    AUTO_OUTPUT struct harness_output up =
+        harness_run("ip", "link", "set", interface, "up");
+    AUTO_OUTPUT struct harness_output show =
+        harness_run("ip", "-o", "link", "show", interface);
+
+    return !up.status && strstr(show.out, "LOWER_UP");
+}
+
+/* Covers A11. */
+TEST_TIMEOUT(xl_on_xen__guest_keeps_its_interfaces_without_its_device_model,
+             LONG_S)
+{
+    AUTO_OUTPUT struct harness_output domid = { 0 };
+    AUTO_FREE char *vif = NULL;
+    AUTO_FREE char *tap = NULL;
+    struct follower follower;
+    unsigned int vif_index;
+    unsigned int tap_index;
+
+    write_config();
+    follow(&follower);
+    EXPECT(0, OURS("create", "-p", "hello.cfg", "vif=['script=/bin/true']"));
+    domid = OURS("domid", "hello");
+    vif = libspawn__str_format("vif%ld.0", strtol(domid.out, NULL, 10));
+    tap = libspawn__str_format("%s-emu", vif);
+    vif_index = if_nametoindex(vif);
+    tap_index = if_nametoindex(tap);
+    ck_assert(vif_index && tap_index && has_carrier(tap));
+
+    ck_assert_int_eq(kill(read_model_pid(), SIGKILL), 0);
+    assert_reads(follower.messages, "was killed by SIGKILL (Killed)");
+    stop_following(&follower);
+    ck_assert(if_nametoindex(vif) == vif_index &&
+              if_nametoindex(tap) == tap_index && has_carrier(tap));
+    EXPECT(0, OURS("destroy", "hello"));
+    ck_assert_uint_eq(if_nametoindex(tap), 0);
     assert_nothing_left();
 }
 

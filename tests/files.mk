@@ -18,6 +18,7 @@ UNIT_TESTS := \
   test_cfg_memory \
   test_config \
   test_core_file \
+  test_dm_end \
   test_events \
   test_events_reader \
   test_exec \

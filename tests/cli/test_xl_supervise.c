@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/events.h"
 #include "tests/cli/supervised_states.h"
 #include "tests/cli/supervised_story.h"
 #include "tests/lib/processes.h"
@@ -166,6 +167,40 @@ TEST_TIMEOUT(model_that_died_meanwhile__is_kept_and_told_once, XL_TEST_S)
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
                       1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "preserved"), 1);
+    end_guest();
+}
+
+#define UUID "0d5c9a3e-8a51-4f0e-9d6c-2f6f1c1b7a10"
+
+static void
+tell_death(void)
+{
+    AUTO_FREE char *state_dir = strdup(getenv("XL_STATE_DIR"));
+    struct libspawn_host host = { .state_dir = state_dir };
+    const struct libspawn__event event = {
+        .guest = XL_GUEST,
+        .domid = 1,
+        .uuid = UUID,
+        .kind = LIBSPAWN_GUEST_EVENT_DM_DIED,
+    };
+    struct libspawn_err err;
+
+    assert_ok(libspawn__event_append(&host, &event, &err), &err);
+}
+
+/* Its supervisor was killed before it could note that it had told it. */
+TEST_TIMEOUT(death_that_was_told_only__is_not_told_again, XL_TEST_S)
+{
+    pid_t former;
+
+    supervised_create("-q", "on_dm_crash = 'preserve'\nuuid = '" UUID "'");
+    tell_death();
+    former = kill_both(SIGKILL);
+    supervised_look();
+    supervised_await_another(former);
+    supervised_await_state(XL_GUEST, "failed");
+    ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
+                      1);
     end_guest();
 }
 

@@ -28,7 +28,8 @@ enum {
 static void
 hear(struct libspawn__supervisor *s, enum libspawn__message_class class)
 {
-    bool is_kept = s->state == LIBSPAWN__STATE_FAILED && !s->memory.is_given_up;
+    bool is_kept =
+        s->state == LIBSPAWN__STATE_FAILED && !s->memory.is_given_up;
 
     if (is_kept || (s->dm && !libspawn__supervisor_has_dm(s))) {
         return;

@@ -141,7 +141,7 @@ TEST(event_kinds__have_names_that_lead_back)
     int kind;
 
     for (kind = LIBSPAWN_GUEST_EVENT_CREATED;
-         kind <= LIBSPAWN_GUEST_EVENT_PCI_TAKEN_OVER; kind++) {
+         kind <= LIBSPAWN_GUEST_EVENT_SCRIPT_ENDED; kind++) {
         const char *name =
             libspawn__event_name((enum libspawn_guest_event_kind)kind);
 

@@ -377,7 +377,7 @@ TEST_TIMEOUT(supervisor_killed_after_it_said_destroy__the_next_destroys,
 /* Covers R14. */
 TEST_TIMEOUT(script_that_never_gives_up__has_ten_tries, SUPERVISED_TEST_S)
 {
-    supervised_begin();
+    supervised_begin_slowly(25); /* the limit of holding is later */
     write_script("exit 0");
     supervised_write_config(G, LINES);
     create();
@@ -396,7 +396,7 @@ TEST_TIMEOUT(script_that_never_gives_up__has_ten_tries, SUPERVISED_TEST_S)
 static void
 begin_mute(const char *script)
 {
-    supervised_begin_slowly(50);
+    supervised_begin_slowly(30);
     write_script(script);
     supervised_write_config(G, LINES);
     create();

@@ -129,6 +129,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/states.c \
   libspawn/service/supervisor.c \
   libspawn/service/supervisor_control.c \
+  libspawn/service/supervisor_events.c \
   libspawn/service/supervisor_handover.c \
   libspawn/service/supervisor_memory.c \
   libspawn/service/supervisor_model.c \
@@ -136,6 +137,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/supervisor_policy.c \
   libspawn/service/supervisor_recovery.c \
   libspawn/service/supervisor_removal.c \
+  libspawn/service/supervisor_stop.c \
   libspawn/service/supervisor_workers.c
 
 LIBSPAWN_LIBS := -lyajl -ldl

@@ -214,6 +214,7 @@ CLI_TESTS := \
   test_xl_admission \
   test_xl_config \
   test_xl_config_update \
+  test_xl_control \
   test_xl_events \
   test_xl_failures \
   test_xl_files \
@@ -239,6 +240,7 @@ $(foreach t,$(filter test_xl_%,$(CLI_TESTS)),$(eval \
   EXTRA_SOURCES_$(t) := tests/cli/xl_story.c))
 EXTRA_SOURCES_test_xl_life += tests/flow/recycle.c
 EXTRA_SOURCES_test_xl_admission += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_control += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_monitor += tests/cli/supervised_states.c \
   tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_recovery += tests/cli/supervised_story.c

@@ -42,6 +42,10 @@ int libspawn__event_append(struct libspawn_host *host,
                            const struct libspawn__event *event,
                            struct libspawn_err *err);
 
+/* Calls the reader's function for all that can be read now, which must not
+ * close it. */
+void libspawn__events_flush(struct libspawn_events *events);
+
 /* The guest that an event is about, as far as it is known; to be read before
  * it is destroyed. */
 struct libspawn__event_subject {

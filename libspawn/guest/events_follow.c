@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "guest/events.h"
 #include "guest/events_reader.h"
 #include "proc/ctx.h"
 
@@ -46,6 +47,16 @@ deliver(struct libspawn_events *events)
     } else if (events->reader.is_blind) {
         libspawn__timer_set(&events->timer,
                             libspawn__clock_now_ms() + POLL_MS);
+    }
+}
+
+void
+libspawn__events_flush(struct libspawn_events *events)
+{
+    struct libspawn_guest_event event;
+
+    while (libspawn__events_reader_next(&events->reader, &event)) {
+        events->fn(events->user, &event);
     }
 }
 

@@ -605,6 +605,8 @@ libspawn__supervisor_new(
     s->monitor = (struct libspawn__pidref)LIBSPAWN__PIDREF_INIT;
     libspawn_guest_config_init(&s->updated);
     libspawn__list_init(&s->settling);
+    libspawn__list_init(&s->stopping);
+    libspawn__list_init(&s->subscribers);
     libspawn__held_init(&s->held);
     libspawn__admission_init(&s->admission, times, libspawn__clock_now_ms());
     libspawn__task_init(host->ctx->loop, &s->task, enter);
@@ -632,6 +634,17 @@ libspawn__supervisor_new(
     return 0;
 }
 
+/* Who waits for the end of a guest that we leave. */
+static void
+end_stopping(struct libspawn__supervisor *s)
+{
+    struct libspawn_err err;
+
+    libspawn__fail(&err, LIBSPAWN_ERR_ABORTED,
+                   "the supervisor of guest '%s' leaves", s->config->name);
+    libspawn__supervisor_tell_stopped(s, &err);
+}
+
 void
 libspawn__supervisor_free(struct libspawn__supervisor *s)
 {
@@ -652,6 +665,8 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn__supervisor_forget_monitor(s);
     libspawn__store_watch_remove(&s->release);
     libspawn__supervisor_drop_settling(s);
+    end_stopping(s);
+    libspawn__supervisor_end_events(s);
     libspawn__rpc_server_free(s->control);
     if (s->control_path) {
         unlink(s->control_path);

@@ -13,6 +13,8 @@
  *   supervisor_monitor.c  who takes its place at once when it dies
  *   supervisor_removal.c  removing the guest
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
+ *   supervisor_events.c   and be told from then on
+ *   supervisor_stop.c     ending the guest because somebody asked
  *   supervisor_workers.c  what may block, which others do for it
  *
  * There is one per guest, which its pid file makes sure of.  It may die at
@@ -68,6 +70,9 @@ struct libspawn__supervisor {
     char *control_path;
     struct libspawn__worker *workers[LIBSPAWN__SUPERVISOR_N_WORKERS];
     struct libspawn__list settling; /* who waits for what follows an end */
+    struct libspawn__list stopping; /* who waits until the guest is gone */
+    struct libspawn__list subscribers; /* who is told of events */
+    struct libspawn_events *events;    /* NULL: nobody is */
 
     enum libspawn__state state;
     int64_t state_since;          /* ms, monotonic */
@@ -316,5 +321,34 @@ void
 libspawn__supervisor_tell_settled(struct libspawn__supervisor *supervisor);
 void
 libspawn__supervisor_drop_settling(struct libspawn__supervisor *supervisor);
+
+/* The connection to the monitor, if it may get commands of others.
+ * LIBSPAWN_ERR_GONE: there is none; LIBSPAWN_ERR_BUSY: not now. */
+int libspawn__supervisor_find_monitor(
+    const struct libspawn__supervisor *supervisor,
+    struct libspawn__qmp **qmp_r, struct libspawn_err *err);
+
+/* supervisor_events.c: from now on the client is told of each event of the
+ * guest, until it ends or does not read them. */
+int libspawn__supervisor_subscribe(struct libspawn__supervisor *supervisor,
+                                   struct libspawn__rpc_conn *conn,
+                                   struct libspawn_err *err);
+void libspawn__supervisor_unsubscribe(void *supervisor,
+                                      struct libspawn__rpc_conn *conn);
+/* Tells what can be told now, and no more. */
+void
+libspawn__supervisor_end_events(struct libspawn__supervisor *supervisor);
+
+/* supervisor_stop.c: 'how' may be NULL or anything.  As a handler: what it
+ * returns is the answer, 0 that there will be one. */
+int libspawn__supervisor_stop(struct libspawn__supervisor *supervisor,
+                              const char *how,
+                              struct libspawn__rpc_request *request,
+                              struct libspawn_err *err);
+/* Answers those who wait until the guest is gone: it is (NULL), or why it is
+ * not. */
+void
+libspawn__supervisor_tell_stopped(struct libspawn__supervisor *supervisor,
+                                  const struct libspawn_err *err);
 
 #endif

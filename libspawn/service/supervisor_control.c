@@ -171,7 +171,58 @@ answer_settle(void *user, struct libspawn__rpc_conn *conn,
     return 0;
 }
 
+/* ---- Ending the guest, hearing of it ----------------------------------- */
+
+static int
+answer_stop(void *user, struct libspawn__rpc_conn *conn,
+            struct libspawn__rpc_request *request,
+            const struct libspawn__json *params, struct libspawn_err *err)
+{
+    (void)conn;
+    return libspawn__supervisor_stop(
+        user, libspawn__json_string(libspawn__json_member(params, "how")),
+        request, err);
+}
+
+static int
+answer_events(void *user, struct libspawn__rpc_conn *conn,
+              struct libspawn__rpc_request *request,
+              const struct libspawn__json *params, struct libspawn_err *err)
+{
+    int rc = libspawn__supervisor_subscribe(user, conn, err);
+
+    (void)params;
+    if (!rc) {
+        libspawn__rpc_answer_empty(request);
+    }
+    return rc;
+}
+
 /* ---- The monitor, for others ------------------------------------------- */
+
+int
+libspawn__supervisor_find_monitor(const struct libspawn__supervisor *s,
+                                  struct libspawn__qmp **qmp_r,
+                                  struct libspawn_err *err)
+{
+    struct libspawn__qmp *qmp = s->dm ? libspawn__dm_qmp(s->dm) : NULL;
+    bool is_connected = qmp || s->admission.is_connected;
+
+    if (is_connected && !s->is_reconciled) {
+        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
+                              "the device model of guest '%s' does not say "
+                              "that it runs",
+                              s->config->name);
+    }
+    if (!qmp) {
+        return libspawn__fail(err, LIBSPAWN_ERR_GONE,
+                              "the device model of guest '%s' does not serve "
+                              "its monitor",
+                              s->config->name);
+    }
+    *qmp_r = qmp;
+    return 0;
+}
 
 static void
 on_answer(void *user, const struct libspawn__json *result,
@@ -193,31 +244,23 @@ answer_monitor(void *user, struct libspawn__rpc_conn *conn,
                struct libspawn__rpc_request *request,
                const struct libspawn__json *params, struct libspawn_err *err)
 {
-    struct libspawn__supervisor *s = user;
-    struct libspawn__qmp *qmp = s->dm ? libspawn__dm_qmp(s->dm) : NULL;
-    bool is_connected = qmp || s->admission.is_connected;
+    const struct libspawn__supervisor *s = user;
+    struct libspawn__qmp *qmp;
     const char *command =
         libspawn__json_string(libspawn__json_member(params, "execute"));
     const struct libspawn__json *arguments =
         libspawn__json_member(params, "arguments");
     AUTO_FREE char *text = NULL;
+    int rc;
 
     (void)conn;
     if (!command) {
         return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
                               "\"execute\" has to name a monitor command");
     }
-    if (is_connected && !s->is_reconciled) {
-        return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
-                              "the device model of guest '%s' does not say "
-                              "that it runs",
-                              s->config->name);
-    }
-    if (!qmp) {
-        return libspawn__fail(err, LIBSPAWN_ERR_GONE,
-                              "the device model of guest '%s' does not serve "
-                              "its monitor",
-                              s->config->name);
+    rc = libspawn__supervisor_find_monitor(s, &qmp, err);
+    if (rc) {
+        return rc;
     }
     if (arguments) {
         text = libspawn__json_to_text(arguments);
@@ -247,7 +290,8 @@ answer_reexec(void *user, struct libspawn__rpc_conn *conn,
 static const struct libspawn__rpc_method methods[] = {
     { "status", answer_status }, { "leave", answer_leave },
     { "settle", answer_settle }, { "monitor", answer_monitor },
-    { "reexec", answer_reexec }, { NULL, NULL },
+    { "reexec", answer_reexec }, { "stop", answer_stop },
+    { "events", answer_events }, { NULL, NULL },
 };
 
 int
@@ -258,6 +302,7 @@ libspawn__supervisor_listen(struct libspawn__supervisor *s,
     const struct libspawn__rpc_service service = {
         .methods = methods,
         .program = "guest-supervisor",
+        .ended = libspawn__supervisor_unsubscribe,
         .user = s,
     };
     AUTO_FREE char *path =

@@ -54,6 +54,7 @@ finish(struct libspawn__supervisor *s, const struct libspawn_err *err)
         forget(s);
     }
     libspawn__supervisor_rest_workers(s);
+    libspawn__supervisor_tell_stopped(s, is_failed ? err : NULL);
     if (s->state == LIBSPAWN__STATE_TERMINATED) {
         libspawn__task_post(&s->task); /* which waited for this */
     } else if (is_failed) {

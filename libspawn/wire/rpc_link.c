@@ -141,6 +141,12 @@ libspawn__rpc_link_send(struct libspawn__rpc_link *link,
     return rc;
 }
 
+size_t
+libspawn__rpc_link_waiting(const struct libspawn__rpc_link *link)
+{
+    return link->output.size;
+}
+
 /* ---- Receiving --------------------------------------------------------- */
 
 static int

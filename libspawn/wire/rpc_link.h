@@ -49,6 +49,9 @@ int libspawn__rpc_link_send(struct libspawn__rpc_link *link,
                             const struct libspawn__buf *line,
                             struct libspawn_err *err);
 
+/* How many bytes wait for the peer, beyond what the kernel took. */
+size_t libspawn__rpc_link_waiting(const struct libspawn__rpc_link *link);
+
 /* Ends it for this reason from the next dispatch, if nothing else does so
  * before; 'ended' follows. */
 void libspawn__rpc_link_end(struct libspawn__rpc_link *link,

@@ -134,6 +134,22 @@ libspawn__rpc_notify(struct libspawn__rpc_conn *conn, const char *method,
     return libspawn__rpc_link_send(conn->wire, &line, err);
 }
 
+void
+libspawn__rpc_complain(struct libspawn__rpc_conn *conn,
+                       const struct libspawn_err *err)
+{
+    AUTO_BUF struct libspawn__buf line = { 0 };
+
+    libspawn__rpc_put_error(&line, NULL, err);
+    libspawn__rpc_link_send(conn->wire, &line, NULL);
+}
+
+size_t
+libspawn__rpc_conn_waiting(const struct libspawn__rpc_conn *conn)
+{
+    return libspawn__rpc_link_waiting(conn->wire);
+}
+
 pid_t
 libspawn__rpc_conn_pid(const struct libspawn__rpc_conn *conn)
 {
@@ -315,25 +331,15 @@ conn_unlink(struct libspawn__rpc_conn *conn)
     conn->server->n_conns--;
 }
 
-/* Says what a client that broke the rules is told before the connection ends,
- * if it cares to read it. */
-static void
-say_last(struct libspawn__rpc_link *wire, const struct libspawn_err *err)
-{
-    AUTO_BUF struct libspawn__buf line = { 0 };
-
-    libspawn__rpc_put_error(&line, NULL, err);
-    libspawn__rpc_link_send(wire, &line, NULL);
-}
-
 static void
 on_ended(void *user, const struct libspawn_err *err)
 {
     struct libspawn__rpc_conn *conn = user;
     const struct libspawn__rpc_service *service = &conn->server->service;
 
+    /* Why it ends, if it cares to read it. */
     if (err->code != LIBSPAWN_ERR_GONE) {
-        say_last(conn->wire, err);
+        libspawn__rpc_complain(conn, err);
     }
     conn_unlink(conn);
     if (service->ended) {
@@ -393,7 +399,7 @@ admit(struct libspawn__rpc_server *server, int fd)
         return;
     }
     if (refusal) {
-        say_last(conn->wire, &err);
+        libspawn__rpc_complain(conn, &err);
         conn_free(conn);
         return;
     }

@@ -87,6 +87,13 @@ void libspawn__rpc_refuse(struct libspawn__rpc_request *request,
 int libspawn__rpc_notify(struct libspawn__rpc_conn *conn, const char *method,
                          const char *params_json, struct libspawn_err *err);
 
+/* Sends an error that belongs to no call. */
+void libspawn__rpc_complain(struct libspawn__rpc_conn *conn,
+                            const struct libspawn_err *err);
+
+/* How many bytes wait for it, beyond what the kernel took. */
+size_t libspawn__rpc_conn_waiting(const struct libspawn__rpc_conn *conn);
+
 /* Who it is; 0 and (uid_t)-1 for one from the network. */
 pid_t libspawn__rpc_conn_pid(const struct libspawn__rpc_conn *conn);
 uid_t libspawn__rpc_conn_uid(const struct libspawn__rpc_conn *conn);

@@ -81,6 +81,7 @@ LIBSPAWN_SOURCES := \
   libspawn/dm/probe_cache.c \
   libspawn/dm/restrict.c \
   libspawn/dm/restrict_uid.c \
+  libspawn/dm/serial.c \
   libspawn/dm/vnc.c \
   libspawn/guest/config.c \
   libspawn/guest/config_fields.c \
@@ -117,6 +118,7 @@ LIBSPAWN_SOURCES := \
   libspawn/guest/qemu/qemu.c \
   libspawn/guest/qemu/status.c \
   libspawn/guest/removal.c \
+  libspawn/guest/serials.c \
   libspawn/guest/supervised.c \
   libspawn/guest/supervised_start.c \
   libspawn/guest/supervised_tidy.c \

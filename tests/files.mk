@@ -51,6 +51,7 @@ UNIT_TESTS := \
   test_rpc_server_bad \
   test_rpc_session \
   test_rpc_transports \
+  test_serial \
   test_states \
   test_store_dir \
   test_store_dir_crash \
@@ -230,6 +231,7 @@ CLI_TESTS := \
   test_xl_recovery \
   test_xl_restrict \
   test_xl_sandbox \
+  test_xl_serial \
   test_xl_state \
   test_xl_supervise \
   test_xl_supervised \
@@ -244,6 +246,7 @@ EXTRA_SOURCES_test_xl_control += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_monitor += tests/cli/supervised_states.c \
   tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_recovery += tests/cli/supervised_story.c
+EXTRA_SOURCES_test_xl_serial += tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervise += tests/cli/supervised_states.c \
   tests/cli/supervised_story.c
 EXTRA_SOURCES_test_xl_supervised += tests/cli/supervised_story.c

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "dm/serial.h"
 
 static int
 make_absolute(char **path, const char *cwd, struct libspawn_err *err)
@@ -20,6 +21,39 @@ make_absolute(char **path, const char *cwd, struct libspawn_err *err)
     }
     free(*path);
     *path = absolute;
+    return 0;
+}
+
+/* "punix:PATH" and "unix:PATH", but for what is QEMU's. */
+static int
+make_serial_absolute(char **serial, const char *cwd, struct libspawn_err *err)
+{
+    enum libspawn__serial_kind kind = libspawn__serial_kind(*serial);
+    const char *colon = strchr(*serial, ':');
+    AUTO_FREE char *path = NULL;
+    char *absolute;
+    int rc;
+
+    if ((kind != LIBSPAWN__SERIAL_LISTENS &&
+         kind != LIBSPAWN__SERIAL_CONNECTS) ||
+        libspawn__str_has_prefix(*serial, "tcp:") ||
+        libspawn__str_has_prefix(*serial, "ptcp:")) {
+        return 0;
+    }
+    rc = libspawn__str_assign(&path, colon + 1, err);
+    if (!rc) {
+        rc = make_absolute(&path, cwd, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    absolute = libspawn__str_format("%.*s%s", (int)(colon + 1 - *serial),
+                                    *serial, path);
+    if (!absolute) {
+        return libspawn__fail_nomem(err);
+    }
+    free(*serial);
+    *serial = absolute;
     return 0;
 }
 
@@ -46,6 +80,9 @@ xl__paths_make_absolute(struct libspawn_guest_config *config,
     }
     for (i = 0; !rc && i < config->n_disks; i++) {
         rc = make_absolute(&config->disks[i].target, cwd, err);
+    }
+    for (i = 0; !rc && i < config->n_serials; i++) {
+        rc = make_serial_absolute(&config->serials[i], cwd, err);
     }
     return rc;
 }

@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "dm/dm.h"
+#include "dm/serial.h"
 
 void
 libspawn__args_dispose(struct libspawn__args *args)
@@ -122,8 +123,6 @@ libspawn__args_display(struct libspawn__args *args)
     }
 }
 
-/* Ports "pty" and "unix" are sockets that we listen on (guest/qemu); anything
- * else is QEMU's own business, as xl.cfg says. */
 void
 libspawn__args_serials(struct libspawn__args *args)
 {
@@ -133,17 +132,7 @@ libspawn__args_serials(struct libspawn__args *args)
         libspawn__args_option(args, "-serial", "none");
     }
     for (i = 0; i < args->config->n_serials; i++) {
-        const char *serial = args->config->serials[i];
-
-        if (!strcmp(serial, "pty") || !strcmp(serial, "unix")) {
-            libspawn__args_option(args, "-chardev",
-                                  "socket,id=serial%zu,fd=%d,server=on,"
-                                  "wait=off",
-                                  i, LIBSPAWN__DM_SERIAL_FD + (int)i);
-            libspawn__args_option(args, "-serial", "chardev:serial%zu", i);
-        } else {
-            libspawn__args_option(args, "-serial", "%s", serial);
-        }
+        libspawn__serial_add_args(args, i, true);
     }
 }
 

@@ -24,6 +24,7 @@ struct libspawn__args {
      * descriptors from LIBSPAWN__DM_KERNEL_FD on. */
     bool is_handed;
     const struct libspawn__strv *pci; /* addresses; NULL: none */
+    const char *version; /* of the program, "7.2.22"; NULL, "": not known */
     struct libspawn_err err; /* err.code is 0 while all is well */
 };
 

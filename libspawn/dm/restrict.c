@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "dm/serial.h"
 
 enum {
     /* Beside its processors: what serves disks, up to 64 at a time, and
@@ -66,17 +67,10 @@ set_user(const struct libspawn__restrict *restricted,
 static bool
 needs_network(const struct libspawn_guest_config *config)
 {
-    static const char *const local[] = { "pty", "unix", "none", "null", "vc" };
     size_t i;
-    size_t k;
 
     for (i = 0; i < config->n_serials; i++) {
-        for (k = 0; k < ARRAY_SIZE(local); k++) {
-            if (!strcmp(config->serials[i], local[k])) {
-                break;
-            }
-        }
-        if (k == ARRAY_SIZE(local)) {
+        if (libspawn__serial_needs_network(config->serials[i])) {
             return true;
         }
     }

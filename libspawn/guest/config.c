@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/utf8.h"
 #include "base/util.h"
+#include "dm/serial.h"
 #include "guest/config_fields.h"
 #include "guest/pci_address.h"
 #include "guest/vdev.h"
@@ -454,6 +455,22 @@ check_display(struct check *check)
     return 0;
 }
 
+static int
+check_serials(struct check *check)
+{
+    size_t i;
+    int rc = 0;
+
+    for (i = 0; !rc && i < check->config->n_serials; i++) {
+        rc = libspawn__serial_check(check->config->serials[i], check->err);
+        if (rc) {
+            check->fault = (struct libspawn__config_fault){ "serial", i };
+            libspawn__err_prefix(check->err, "serial port %zu", i);
+        }
+    }
+    return rc;
+}
+
 /* ---- What follows its end ---------------------------------------------- */
 
 static int
@@ -567,7 +584,7 @@ libspawn__guest_config_check(const struct libspawn_guest_config *config,
     static int (*const checks[])(struct check * check) = {
         check_text, check_name, check_uuid, check_memory,  check_vcpus,
         check_boot, check_disks, check_nics, check_pci, check_display,
-        check_actions,
+        check_actions, check_serials,
     };
     struct check check = { .config = config, .err = err };
     size_t i;

@@ -512,6 +512,9 @@ libspawn__create_await_dm(struct libspawn_create *create,
 int
 libspawn__create_undo_dm(struct libspawn_create *create)
 {
+    if (create->held && !create->is_again) {
+        libspawn__held_drop_serials(create->held);
+    }
     if (!create->dm || create->is_dm_ended) {
         return 0;
     }

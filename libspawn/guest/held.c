@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -11,6 +12,9 @@
 
 #include "base/auto.h"
 #include "base/str.h"
+#include "base/util.h"
+#include "dm/serial.h"
+#include "wire/stream.h"
 
 void
 libspawn__held_init(struct libspawn__held *held)
@@ -19,6 +23,10 @@ libspawn__held_init(struct libspawn__held *held)
 
     for (i = 0; i < LIBSPAWN__DM_NICS_MAX; i++) {
         held->nics[i] = -1;
+    }
+    for (i = 0; i < LIBSPAWN__DM_SERIALS_MAX; i++) {
+        held->serials[i] = -1;
+        held->serial_names[i] = NULL;
     }
 }
 
@@ -29,14 +37,21 @@ libspawn__held_drop(struct libspawn__held *held, size_t index)
     held->nics[index] = -1;
 }
 
-void
-libspawn__held_dispose(struct libspawn__held *held)
+static void
+drop_nics(struct libspawn__held *held)
 {
     size_t i;
 
     for (i = 0; i < LIBSPAWN__DM_NICS_MAX; i++) {
         libspawn__held_drop(held, i);
     }
+}
+
+void
+libspawn__held_dispose(struct libspawn__held *held)
+{
+    drop_nics(held);
+    libspawn__held_drop_serials(held);
 }
 
 static bool
@@ -75,8 +90,81 @@ libspawn__held_copy(const struct libspawn__held *held, size_t index,
                : -1;
 }
 
+/* ---- Serial ports ------------------------------------------------------ */
+
+static void
+drop_serial(struct libspawn__held *held, size_t index)
+{
+    libspawn__auto_close(&held->serials[index]);
+    held->serials[index] = -1;
+    free(TAKE_PTR(held->serial_names[index]));
+}
+
 void
-libspawn__held_recover(struct libspawn__held *held, pid_t model)
+libspawn__held_drop_serials(struct libspawn__held *held)
+{
+    size_t i;
+
+    for (i = 0; i < LIBSPAWN__DM_SERIALS_MAX; i++) {
+        drop_serial(held, i);
+    }
+}
+
+void
+libspawn__held_confirm_serial(struct libspawn__held *held, size_t index,
+                              const char *name)
+{
+    if (!libspawn__str_equal(held->serial_names[index], name)) {
+        drop_serial(held, index);
+    }
+}
+
+void
+libspawn__held_keep_serial(struct libspawn__held *held, size_t index, int fd,
+                           const char *name)
+{
+    drop_serial(held, index);
+    held->serial_names[index] = strdup(name);
+    if (held->serial_names[index]) {
+        held->serials[index] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    }
+}
+
+int
+libspawn__held_copy_serial(const struct libspawn__held *held, size_t index,
+                           const char *name)
+{
+    return held->serials[index] >= 0 &&
+                   libspawn__str_equal(held->serial_names[index], name)
+               ? fcntl(held->serials[index], F_DUPFD_CLOEXEC, 0)
+               : -1;
+}
+
+/* ---- From a device model ----------------------------------------------- */
+
+static int
+take(const struct libspawn__pidref *model, int number)
+{
+    return (int)syscall(SYS_pidfd_getfd, model->fd, number, 0u);
+}
+
+/* Its descriptor of that number may be anything by now. */
+static void
+recover_serial(struct libspawn__held *held, size_t index, int fd,
+               const char *name)
+{
+    AUTO_FREE char *number = libspawn__str_format("pfd:%d", fd);
+    int listener;
+
+    if (number && libspawn__serial_kind(name) != LIBSPAWN__SERIAL_CONNECTS &&
+        !libspawn__stream_listen_anywhere(number, 0, &listener, NULL)) {
+        libspawn__held_keep_serial(held, index, listener, name);
+    }
+}
+
+void
+libspawn__held_recover(struct libspawn__held *held, pid_t model,
+                       const struct libspawn_guest_config *config)
 {
     AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
     size_t i;
@@ -85,11 +173,17 @@ libspawn__held_recover(struct libspawn__held *held, pid_t model)
         return;
     }
     for (i = 0; i < LIBSPAWN__DM_NICS_MAX; i++) {
-        AUTO_FD int fd = (int)syscall(SYS_pidfd_getfd, ref.fd,
-                                      LIBSPAWN__DM_NIC_FD + (int)i, 0u);
+        AUTO_FD int fd = take(&ref, LIBSPAWN__DM_NIC_FD + (int)i);
 
         if (fd >= 0) {
             libspawn__held_keep(held, i, fd);
+        }
+    }
+    for (i = 0; i < MIN(config->n_serials, LIBSPAWN__DM_SERIALS_MAX); i++) {
+        AUTO_FD int fd = take(&ref, LIBSPAWN__DM_SERIAL_FD + (int)i);
+
+        if (fd >= 0) {
+            recover_serial(held, i, fd, config->serials[i]);
         }
     }
 }
@@ -142,7 +236,7 @@ libspawn__held_share(struct libspawn__held *held, pid_t model)
     struct dirent *entry;
     DIR *dir;
 
-    libspawn__held_dispose(held);
+    drop_nics(held);
     if (!path || libspawn__pidref_from_pid(model, &ref, NULL)) {
         return;
     }

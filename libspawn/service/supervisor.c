@@ -420,6 +420,10 @@ static void
 enter_failed(struct libspawn__supervisor *s)
 {
     end_holding(s);
+    if (!libspawn__supervisor_has_dm(s)) {
+        /* Nobody is to wait at a console of which nothing may come. */
+        libspawn__held_drop_serials(&s->held);
+    }
     if (s->memory.stage != LIBSPAWN__SUPERVISION_KEPT) {
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_PRESERVED, NULL,
                                   s->end_text);

@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "guest/serials.h"
 #include "guest/supervised.h"
 #include "proc/ctx.h"
 #include "service/supervisor.h"
+#include "store/paths.h"
 #include "wire/stream.h"
 
 static int
@@ -198,6 +200,68 @@ answer_events(void *user, struct libspawn__rpc_conn *conn,
     return rc;
 }
 
+/* ---- Its console ------------------------------------------------------- */
+
+enum {
+    CONSOLES_MAX = 16 /* more than any guest has */
+};
+
+/* A terminal of this host, where QEMU or xenconsoled made one. */
+static int
+find_terminal(const struct libspawn__supervisor *s, unsigned int number,
+              char **terminal_r)
+{
+    AUTO_FREE char *serial = libspawn__path_serial_tty(s->domid, number);
+    AUTO_FREE char *pv =
+        libspawn__path_new(LIBSPAWN__PATH_CONSOLE_TTY, s->domid);
+    struct libspawn__store *store = s->host->store;
+    int rc = serial ? libspawn__store_read(store, NULL, serial, terminal_r,
+                                           NULL, NULL)
+                    : LIBSPAWN_ERR_NO_MEMORY;
+
+    return rc && pv && !number
+               ? libspawn__store_read(store, NULL, pv, terminal_r, NULL, NULL)
+               : rc;
+}
+
+static int
+answer_console(void *user, struct libspawn__rpc_conn *conn,
+               struct libspawn__rpc_request *request,
+               const struct libspawn__json *params, struct libspawn_err *err)
+{
+    const struct libspawn__supervisor *s = user;
+    const struct libspawn__json *member =
+        libspawn__json_member(params, "number");
+    struct libspawn__json_writer *w;
+    AUTO_FREE char *place = NULL;
+    AUTO_FREE char *text = NULL;
+    const char *key = "address";
+    int64_t number = 0;
+
+    (void)conn;
+    if (member && (!libspawn__json_integer(member, &number) || number < 0 ||
+                   number >= CONSOLES_MAX)) {
+        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                              "\"number\" has to be that of a console");
+    }
+    if (libspawn__serials_find(s->host->store, s->domid, (unsigned int)number,
+                               &place, NULL)) {
+        key = "terminal";
+        if (find_terminal(s, (unsigned int)number, &place)) {
+            return libspawn__fail(err, LIBSPAWN_ERR_NOT_FOUND,
+                                  "guest '%s' has no console %d to connect to",
+                                  s->config->name, (int)number);
+        }
+    }
+    w = libspawn__json_writer_new(false);
+    libspawn__json_begin_object(w, NULL);
+    libspawn__json_put_string(w, key, place);
+    libspawn__json_end_object(w);
+    text = libspawn__json_writer_take(w);
+    libspawn__rpc_answer(request, text);
+    return 0;
+}
+
 /* ---- The monitor, for others ------------------------------------------- */
 
 int
@@ -291,7 +355,8 @@ static const struct libspawn__rpc_method methods[] = {
     { "status", answer_status }, { "leave", answer_leave },
     { "settle", answer_settle }, { "monitor", answer_monitor },
     { "reexec", answer_reexec }, { "stop", answer_stop },
-    { "events", answer_events }, { NULL, NULL },
+    { "events", answer_events }, { "console", answer_console },
+    { NULL, NULL },
 };
 
 int

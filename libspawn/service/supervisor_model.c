@@ -389,7 +389,8 @@ libspawn__supervisor_adopt_dm(struct libspawn__supervisor *s,
     if (!rc) {
         s->dm = dm;
         libspawn__held_recover(&s->held,
-                               libspawn_child_pid(libspawn__dm_child(dm)));
+                               libspawn_child_pid(libspawn__dm_child(dm)),
+                               s->config);
         share_nics(s);
     }
     return rc;

@@ -67,8 +67,7 @@ destroy(struct libspawn__supervisor *s, struct libspawn__rpc_request *request,
     if (s->create || s->state == LIBSPAWN__STATE_STARTING ||
         s->state == LIBSPAWN__STATE_DOWN) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
-                              "guest '%s' is being started",
-                              s->config->name);
+                              "guest '%s' is being started", s->config->name);
     }
     if (s->state == LIBSPAWN__STATE_TERMINATED) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,

@@ -51,6 +51,12 @@ libspawn__path_new(enum libspawn__path path, unsigned int domid)
 }
 
 char *
+libspawn__path_serial_address(unsigned int domid, unsigned int serial)
+{
+    return libspawn__str_format(LIBXL "%u/libspawn/serial/%u", domid, serial);
+}
+
+char *
 libspawn__path_serial_tty(unsigned int domid, unsigned int serial)
 {
     return libspawn__str_format(DOMAIN "%u/serial/%u/tty", domid, serial);

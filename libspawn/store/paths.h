@@ -58,6 +58,9 @@ char *libspawn__path_new(enum libspawn__path path, unsigned int domid);
 /* The number that the next guest gets, where no hypervisor chooses it. */
 #define LIBSPAWN__PATH_NEXT_DOMID "/libspawn/next-domid"
 
+/* /libxl/D/libspawn/serial/N: where it listens, as one connects to it. */
+char *libspawn__path_serial_address(unsigned int domid, unsigned int serial);
+
 /* /local/domain/D/serial/N/tty: xl console. */
 char *libspawn__path_serial_tty(unsigned int domid, unsigned int serial);
 

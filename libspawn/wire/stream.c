@@ -86,7 +86,10 @@ libspawn__stream_check_foreign(const char *name, struct libspawn_err *err)
     const struct libspawn__stream_class *class = find_class(name, &argument);
 
     if (!class) {
-        return fail_active(name, err);
+        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                              "'%s' is not unix:PATH, tcp:HOST:PORT, "
+                              "punix:PATH or ptcp:PORT[:ADDRESS]",
+                              name);
     }
     if (class->is_number) {
         return libspawn__fail(err, LIBSPAWN_ERR_DENIED,
@@ -94,5 +97,16 @@ libspawn__stream_check_foreign(const char *name, struct libspawn_err *err)
                               "something only on a command line",
                               name);
     }
-    return 0;
+    return class->check ? class->check(argument, err) : 0;
+}
+
+enum libspawn__stream_kind
+libspawn__stream_kind(const char *name)
+{
+    const char *argument;
+    const struct libspawn__stream_class *class = find_class(name, &argument);
+
+    return !class           ? LIBSPAWN__STREAM_NONE
+           : class->connect ? LIBSPAWN__STREAM_ACTIVE
+                            : LIBSPAWN__STREAM_PASSIVE;
 }

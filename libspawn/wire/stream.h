@@ -44,9 +44,17 @@ int libspawn__stream_finish_connect(int fd, struct libspawn_err *err);
 int libspawn__stream_open(const char *name, int timeout_ms, int *fd_r,
                           struct libspawn_err *err);
 
-/* For a name from a configuration file or a request: LIBSPAWN_ERR_DENIED when
- * it is the number of a descriptor. */
+/* For a name from a configuration file or a request, whose form is looked at:
+ * LIBSPAWN_ERR_UNSUPPORTED when it is of no kind, LIBSPAWN_ERR_DENIED when it
+ * is the number of a descriptor.  The host of "tcp:" may be a name. */
 int libspawn__stream_check_foreign(const char *name, struct libspawn_err *err);
+
+enum libspawn__stream_kind {
+    LIBSPAWN__STREAM_NONE, /* it does not begin like one */
+    LIBSPAWN__STREAM_ACTIVE,
+    LIBSPAWN__STREAM_PASSIVE
+};
+enum libspawn__stream_kind libspawn__stream_kind(const char *name);
 
 /* Listens with exactly the given file mode.  The path of a dead listener is
  * replaced; one that somebody listens on, or that is no socket, is
@@ -66,6 +74,12 @@ int libspawn__stream_listen_anywhere(const char *name, mode_t mode, int *fd_r,
  * LIBSPAWN_ERR_UNSUPPORTED for other kinds.  To be freed with free(3). */
 int libspawn__stream_bound_name(int fd, char **name_r,
                                 struct libspawn_err *err);
+
+/* Whether only this host can connect to a socket that listens. */
+bool libspawn__stream_is_local(int fd);
+
+/* Removes the path of a listener that is gone, as a later one would. */
+void libspawn__stream_remove_dead(const char *path);
 
 /* Whether the peer of such a socket can vanish without a word.  Then the
  * kernel asks it after 15 s of silence, and gives it up after 30 s. */

@@ -16,11 +16,12 @@
 #include "base/err.h"
 
 /* Active kinds have 'connect', which never blocks and may leave the connection
- * unfinished; passive ones have 'listen'. */
+ * unfinished; passive ones have 'listen'.  'check' looks at the form only. */
 struct libspawn__stream_class {
     const char *prefix;
     bool is_number;    /* its argument is a number of this very process */
     bool from_network; /* whoever connects is not of this host */
+    int (*check)(const char *argument, struct libspawn_err *err); /* or NULL */
     int (*connect)(const char *argument, int *fd_r, struct libspawn_err *err);
     int (*listen)(const char *argument, mode_t mode, int *fd_r,
                   struct libspawn_err *err);

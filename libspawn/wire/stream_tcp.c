@@ -154,7 +154,42 @@ connect_tcp(const char *argument, int *fd_r, struct libspawn_err *err)
     return rc;
 }
 
+static int
+check_tcp(const char *argument, struct libspawn_err *err)
+{
+    AUTO_FREE char *host = NULL;
+    AUTO_FREE char *port = NULL;
+    in_port_t number;
+    int rc = libspawn__stream_split(argument, &host, &port, err);
+
+    if (!rc) {
+        rc = parse_port(port, 1, &number, err);
+    }
+    return rc;
+}
+
 /* ---- ptcp:PORT[:ADDRESS] ----------------------------------------------- */
+
+static int
+parse_passive(const char *argument, union address *address,
+              struct libspawn_err *err)
+{
+    const char *colon = strchrnul(argument, ':');
+    const char *where = *colon ? colon + 1 : "127.0.0.1";
+    AUTO_FREE char *port = strndup(argument, (size_t)(colon - argument));
+    AUTO_FREE char *host = copy_host(where, strlen(where));
+
+    return port && host ? address_init(address, host, port, 0, err)
+                        : libspawn__fail_nomem(err);
+}
+
+static int
+check_ptcp(const char *argument, struct libspawn_err *err)
+{
+    union address address;
+
+    return parse_passive(argument, &address, err);
+}
 
 static int
 listen_at(int fd, const union address *address)
@@ -175,19 +210,11 @@ static int
 listen_tcp(const char *argument, mode_t mode, int *fd_r,
            struct libspawn_err *err)
 {
-    const char *colon = strchrnul(argument, ':');
-    const char *where = *colon ? colon + 1 : "127.0.0.1";
-    AUTO_FREE char *port = strndup(argument, (size_t)(colon - argument));
-    AUTO_FREE char *host = copy_host(where, strlen(where));
     union address address;
     AUTO_FD int fd = -1;
-    int rc;
+    int rc = parse_passive(argument, &address, err);
 
     (void)mode;
-    if (!port || !host) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = address_init(&address, host, port, 0, err);
     if (rc) {
         return rc;
     }
@@ -197,8 +224,8 @@ listen_tcp(const char *argument, mode_t mode, int *fd_r,
     }
     rc = listen_at(fd, &address);
     if (rc) {
-        return libspawn__fail_errno(err, -rc, "listening on '%s' port %s",
-                                    host, port);
+        return libspawn__fail_errno(err, -rc, "listening on 'ptcp:%s'",
+                                    argument);
     }
     *fd_r = TAKE_FD(fd);
     return 0;
@@ -234,9 +261,30 @@ libspawn__stream_bound_name(int fd, char **name_r, struct libspawn_err *err)
     return 0;
 }
 
+bool
+libspawn__stream_is_local(int fd)
+{
+    union address address;
+    socklen_t size = sizeof address;
+
+    if (getsockname(fd, &address.any, &size) < 0) {
+        return false;
+    }
+    if (address.any.sa_family == AF_INET) {
+        return ntohl(address.in4.sin_addr.s_addr) >> IN_CLASSA_NSHIFT ==
+               IN_LOOPBACKNET;
+    }
+    return address.any.sa_family == AF_INET6
+               ? IN6_IS_ADDR_LOOPBACK(&address.in6.sin6_addr)
+               : address.any.sa_family == AF_UNIX;
+}
+
 const struct libspawn__stream_class libspawn__stream_tcp = {
-    .prefix = "tcp:", .connect = connect_tcp
+    .prefix = "tcp:", .check = check_tcp, .connect = connect_tcp
 };
 const struct libspawn__stream_class libspawn__stream_ptcp = {
-    .prefix = "ptcp:", .from_network = true, .listen = listen_tcp
+    .prefix = "ptcp:",
+    .from_network = true,
+    .check = check_ptcp,
+    .listen = listen_tcp
 };

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/auto.h"
 #include "base/compat.h"
@@ -64,6 +65,13 @@ address_through_directory(const char *path, struct address *address,
     return 0;
 }
 
+static int
+fail_empty(struct libspawn_err *err)
+{
+    return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
+                          "the path of a socket is empty");
+}
+
 /* '*address' is to be disposed of in every case. */
 static int
 address_init(struct address *address, const char *path,
@@ -73,8 +81,7 @@ address_init(struct address *address, const char *path,
 
     *address = (struct address){ .un.sun_family = AF_UNIX, .dir_fd = -1 };
     if (size == 1) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "the path of a socket is empty");
+        return fail_empty(err);
     }
     if (size > sizeof address->un.sun_path) {
         return address_through_directory(path, address, err);
@@ -237,11 +244,28 @@ listen_unix(const char *path, mode_t mode, int *fd_r, struct libspawn_err *err)
     return 0;
 }
 
+void
+libspawn__stream_remove_dead(const char *path)
+{
+    AUTO_ADDRESS struct address address;
+
+    if (!address_init(&address, path, NULL) && is_dead_listener(&address)) {
+        unlink(path);
+    }
+}
+
+/* The directory may still be made. */
+static int
+check_unix(const char *path, struct libspawn_err *err)
+{
+    return *path ? 0 : fail_empty(err);
+}
+
 const struct libspawn__stream_class libspawn__stream_unix = {
-    .prefix = "unix:", .connect = connect_unix
+    .prefix = "unix:", .check = check_unix, .connect = connect_unix
 };
 const struct libspawn__stream_class libspawn__stream_punix = {
-    .prefix = "punix:", .listen = listen_unix
+    .prefix = "punix:", .check = check_unix, .listen = listen_unix
 };
 
 /* ---- Without a file ---------------------------------------------------- */

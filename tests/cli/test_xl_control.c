@@ -125,9 +125,8 @@ TEST_TIMEOUT(stop_destroy_of_a_model_that_takes_its_time__others_are_answered,
     assert_ok(libspawn__rpc_session_open(name, XL_WAIT_MS, &session, &err),
               &err);
     since = libspawn__clock_now_ms();
-    assert_code(libspawn__rpc_session_call(session, "stop",
-                                           "{\"how\":\"destroy\"}", 1, NULL,
-                                           &err),
+    assert_code(libspawn__rpc_session_call(
+                    session, "stop", "{\"how\":\"destroy\"}", 1, NULL, &err),
                 LIBSPAWN_ERR_TIMEOUT);
     ck_assert(supervised_is_state(G, "stopping"));
     ck_assert_int_lt(libspawn__clock_now_ms() - since, 1000);
@@ -141,8 +140,7 @@ TEST_TIMEOUT(stop_shutdown__presses_the_power_button, XL_TEST_S)
     begin("", "");
     assert_ok(call("stop", "{\"how\":\"shutdown\"}", NULL, &err), &err);
     await_gone();
-    ck_assert_uint_eq(supervised_count_lines(G, "qmp", "system_powerdown"),
-                      1);
+    ck_assert_uint_eq(supervised_count_lines(G, "qmp", "system_powerdown"), 1);
     ck_assert_uint_eq(supervised_count_events(G, "shutdown"), 1);
 }
 
@@ -155,8 +153,7 @@ TEST_TIMEOUT(stop_without_a_word_that_is_known__is_refused, XL_TEST_S)
 
     begin("", "");
     for (i = 0; i < ARRAY_SIZE(params); i++) {
-        assert_code(call("stop", params[i], NULL, &err),
-                    LIBSPAWN_ERR_INVALID);
+        assert_code(call("stop", params[i], NULL, &err), LIBSPAWN_ERR_INVALID);
     }
     ck_assert(supervised_is_state(G, "admitted"));
     end();
@@ -298,9 +295,9 @@ open_raw(const char *request)
     int fd;
 
     assert_ok(libspawn__stream_open(name, XL_WAIT_MS, &fd, &err), &err);
-    ck_assert_int_eq(libspawn__stream_send(fd, request, strlen(request), NULL,
-                                           0),
-                     (ssize_t)strlen(request));
+    ck_assert_int_eq(
+        libspawn__stream_send(fd, request, strlen(request), NULL, 0),
+        (ssize_t)strlen(request));
     return fd;
 }
 
@@ -370,7 +367,9 @@ TEST_TIMEOUT(events_that_nobody_reads__end_with_an_error_and_hold_up_nobody,
 
 TEST_TIMEOUT(monitor_for_many_at_once__answers_each_its_own, XL_TEST_S)
 {
-    enum { N = 10 };
+    enum {
+        N = 10
+    };
     int fds[N];
     int i;
 
@@ -392,8 +391,8 @@ TEST_TIMEOUT(monitor_for_many_at_once__answers_each_its_own, XL_TEST_S)
     for (i = N - 1; i >= 0; i--) {
         AUTO_FREE char *answer = read_line(fds[i]);
         AUTO_FREE char *expected = libspawn__str_format(
-            "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":\"0x%x\\r\\n\"}",
-            i, 1000 + (unsigned int)i);
+            "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":\"0x%x\\r\\n\"}", i,
+            1000 + (unsigned int)i);
 
         ck_assert_str_eq(answer, expected);
         close(fds[i]);

@@ -55,9 +55,11 @@ TEST(path_of_a_uuid__is_below_vm)
 {
     AUTO_FREE char *vm = libspawn__path_vm("u-1");
     AUTO_FREE char *tty = libspawn__path_serial_tty(7, 0);
+    AUTO_FREE char *address = libspawn__path_serial_address(7, 1);
 
     ck_assert_str_eq(vm, "/vm/u-1");
     ck_assert_str_eq(tty, "/local/domain/7/serial/0/tty");
+    ck_assert_str_eq(address, "/libxl/7/libspawn/serial/1");
 }
 
 TEST_MAIN("paths")

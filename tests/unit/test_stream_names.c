@@ -153,6 +153,24 @@ TEST(stream_listen_on_dead_listener__replaces_it_and_leaves_nothing_else)
     ck_assert_uint_eq(count_entries("d"), 1);
 }
 
+TEST(stream_remove_dead__takes_only_what_nobody_listens_on)
+{
+    AUTO_FD int live = -1;
+    int dead = -1;
+
+    assert_ok(libspawn__stream_listen("punix:live", 0600, &live, NULL), NULL);
+    assert_ok(libspawn__stream_listen("punix:dead", 0600, &dead, NULL), NULL);
+    close(dead);
+    harness_write_file("file", "");
+    libspawn__stream_remove_dead("live");
+    libspawn__stream_remove_dead("dead");
+    libspawn__stream_remove_dead("file");
+    libspawn__stream_remove_dead("none");
+    ck_assert_int_eq(access("live", F_OK), 0);
+    ck_assert_int_eq(access("file", F_OK), 0);
+    ck_assert_int_ne(access("dead", F_OK), 0);
+}
+
 /* Covers S16. */
 TEST(stream_listen_on_live_listener__fails_and_leaves_it_alone)
 {

@@ -103,7 +103,7 @@ TEST(stream_ptcp_where_somebody_listens__exists)
 
     assert_code(libspawn__stream_listen_anywhere(again, 0, &fd, &err),
                 LIBSPAWN_ERR_EXISTS);
-    assert_contains(err.text, "listening on '127.0.0.1' port ");
+    assert_contains(err.text, "listening on 'ptcp:");
 }
 
 TEST(stream_ptcp_after_connections__can_be_had_again_at_once)
@@ -197,8 +197,17 @@ TEST(stream_number_from_a_file_or_a_request__is_denied)
         { "unix:s", LIBSPAWN_OK },
         { "punix:s", LIBSPAWN_OK },
         { "tcp:127.0.0.1:1", LIBSPAWN_OK },
+        { "tcp:host.example:1", LIBSPAWN_OK },
+        { "ptcp:0", LIBSPAWN_OK },
+        { "ptcp:1:[::1]", LIBSPAWN_OK },
         { "PFD:3", LIBSPAWN_ERR_UNSUPPORTED },
         { "", LIBSPAWN_ERR_UNSUPPORTED },
+        { "unix:", LIBSPAWN_ERR_INVALID },
+        { "punix:", LIBSPAWN_ERR_INVALID },
+        { "tcp:1", LIBSPAWN_ERR_INVALID },
+        { "tcp:127.0.0.1:0", LIBSPAWN_ERR_INVALID },
+        { "ptcp:65536", LIBSPAWN_ERR_INVALID },
+        { "ptcp:1:host.example", LIBSPAWN_ERR_INVALID },
     };
     size_t i;
 
@@ -206,6 +215,50 @@ TEST(stream_number_from_a_file_or_a_request__is_denied)
         assert_code(libspawn__stream_check_foreign(cases[i].name, NULL),
                     cases[i].code);
     }
+}
+
+TEST(stream_kind__is_that_of_the_prefix)
+{
+    static const struct {
+        const char *name;
+        enum libspawn__stream_kind kind;
+    } cases[] = {
+        { "unix:s", LIBSPAWN__STREAM_ACTIVE },
+        { "tcp:", LIBSPAWN__STREAM_ACTIVE },
+        { "punix:s", LIBSPAWN__STREAM_PASSIVE },
+        { "pfd:3", LIBSPAWN__STREAM_PASSIVE },
+        { "unix", LIBSPAWN__STREAM_NONE },
+        { "file:s", LIBSPAWN__STREAM_NONE },
+        { "", LIBSPAWN__STREAM_NONE },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        ck_assert_int_eq(libspawn__stream_kind(cases[i].name), cases[i].kind);
+    }
+}
+
+TEST(stream_is_local__is_what_only_this_host_reaches)
+{
+    static const struct {
+        const char *name;
+        bool is_local;
+    } cases[] = {
+        { "punix:s", true },          { "ptcp:0", true },
+        { "ptcp:0:127.3.2.1", true }, { "ptcp:0:[::1]", true },
+        { "ptcp:0:0.0.0.0", false },  { "ptcp:0:[::]", false },
+    };
+    size_t i;
+
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_FD int fd = -1;
+
+        assert_ok(
+            libspawn__stream_listen_anywhere(cases[i].name, 0600, &fd, NULL),
+            NULL);
+        ck_assert_int_eq(libspawn__stream_is_local(fd), cases[i].is_local);
+    }
+    ck_assert(!libspawn__stream_is_local(-1));
 }
 
 /* ---- Connecting -------------------------------------------------------- */

@@ -10,8 +10,8 @@
 #include "guest/confine.h"
 #include "guest/pci.h"
 #include "guest/qemu/qemu.h"
+#include "guest/serials.h"
 #include "store/paths.h"
-#include "wire/stream.h"
 
 static int
 check_files(struct libspawn_create *create, struct libspawn_err *err)
@@ -205,49 +205,6 @@ reserve_pci(struct libspawn_create *create, struct libspawn_err *err)
 
 /* ---- Device model ------------------------------------------------------ */
 
-static bool
-is_socket_serial(const char *serial)
-{
-    return !strcmp(serial, "pty") || !strcmp(serial, "unix");
-}
-
-/* Listens for each serial port; the descriptors are closed by the caller once
- * the plan has been started. */
-static int
-add_serials(struct libspawn_create *create, struct libspawn_plan *plan,
-            int fds[LIBSPAWN__DM_SERIALS_MAX], struct libspawn_err *err)
-{
-    const struct libspawn_guest_config *config = create->config;
-    unsigned int i;
-
-    if (config->n_serials > LIBSPAWN__DM_SERIALS_MAX) {
-        return libspawn__fail(err, LIBSPAWN_ERR_INVALID,
-                              "%zu serial ports: a guest has at most %d",
-                              config->n_serials, LIBSPAWN__DM_SERIALS_MAX);
-    }
-    for (i = 0; i < config->n_serials; i++) {
-        AUTO_FREE char *path =
-            libspawn__qemu_serial_path(create->host, create->domid, i);
-        AUTO_FREE char *name = path ? libspawn__str_format("punix:%s", path)
-                                    : NULL;
-        int rc;
-
-        if (!is_socket_serial(config->serials[i])) {
-            continue;
-        }
-        if (!name) {
-            return libspawn__fail_nomem(err);
-        }
-        rc = libspawn__stream_listen(name, 0600, &fds[i], err);
-        if (rc) {
-            return rc;
-        }
-        libspawn_plan_add_fd(plan, fds[i], LIBSPAWN__DM_SERIAL_FD + (int)i);
-        libspawn_plan_remove_at_end(plan, path);
-    }
-    return 0;
-}
-
 /* It may run as somebody who can open nothing of its guest. */
 static bool
 is_handed(const struct libspawn_create *create)
@@ -265,7 +222,8 @@ fill_plan(struct libspawn_create *create, const char *program,
     AUTO_ARGS struct libspawn__args args = { .config = config,
                                              .domid = create->domid,
                                              .is_handed = is_handed(create),
-                                             .pci = &create->pci };
+                                             .pci = &create->pci,
+                                             .version = support->version };
     AUTO_FREE char *log = libspawn__qemu_log_path(host, config->name);
     AUTO_FREE char *record =
         libspawn__path_new(LIBSPAWN__PATH_RECORD, create->domid);
@@ -320,7 +278,8 @@ start_program(struct libspawn_create *create, const char *program,
     }
     rc = fill_plan(create, program, support, plan, err);
     if (!rc) {
-        rc = add_serials(create, plan, serials, err);
+        rc = libspawn__serials_listen(create, plan, libspawn__qemu_serial_path,
+                                      serials, err);
     }
     if (!rc && is_handed(create)) {
         rc = libspawn__qemu_hand_files(create, plan, &handed, err);
@@ -335,6 +294,9 @@ start_program(struct libspawn_create *create, const char *program,
     libspawn__qemu_handed_dispose(&handed);
     for (i = 0; i < ARRAY_SIZE(serials); i++) {
         libspawn__auto_close(&serials[i]);
+    }
+    if (rc) {
+        libspawn__serials_undo(create);
     }
     return rc;
 }

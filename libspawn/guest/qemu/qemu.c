@@ -18,12 +18,12 @@
 #include "guest/pci.h"
 #include "guest/qemu/list.h"
 #include "guest/removal.h"
+#include "guest/serials.h"
 #include "guest/supervised.h"
 #include "proc/ctx.h"
 #include "proc/record.h"
 #include "store/paths.h"
 #include "wire/qmp.h"
-#include "wire/stream.h"
 
 /* ---- Host -------------------------------------------------------------- */
 
@@ -69,6 +69,7 @@ libspawn__qemu_remove(struct libspawn_host *host, uint32_t domid,
     if (!dir) {
         return libspawn__fail_nomem(err);
     }
+    libspawn__serials_remove(host->store, domid);
     rc = libspawn__confine_release(host, domid, uuid, err);
     if (!rc && uuid) {
         libspawn__pci_release_guest(host, uuid);
@@ -379,25 +380,10 @@ static int
 open_console(struct libspawn_host *host, uint32_t domid, const char *kind,
              unsigned int number, int *fd_r, struct libspawn_err *err)
 {
-    AUTO_FREE char *path = libspawn__qemu_serial_path(host, domid, number);
-    AUTO_FREE char *name = path ? libspawn__str_format("unix:%s", path) : NULL;
-    int rc;
-
-    if (kind && strcmp(kind, "serial") != 0) {
-        return libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
-                              "without Xen a guest has serial consoles only");
-    }
-    if (!name) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = libspawn__stream_connect(name, fd_r, err);
-    if (rc == LIBSPAWN_ERR_NOT_FOUND) {
-        return libspawn__fail(err, rc,
-                              "the guest has no serial console %u; its "
-                              "configuration needs serial = \"pty\"",
-                              number);
-    }
-    return rc;
+    return kind && strcmp(kind, "serial") != 0
+               ? libspawn__fail(err, LIBSPAWN_ERR_UNSUPPORTED,
+                                "without Xen a guest has serial consoles only")
+               : libspawn__serials_open(host, domid, number, fd_r, err);
 }
 
 static int

@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "dm/probe.h"
+#include "dm/serial.h"
 #include "guest/xen/files.h"
 #include "guest/xen/nic.h"
 #include "store/paths.h"
@@ -195,7 +196,7 @@ add_serials(struct libspawn__args *args)
     size_t i;
 
     for (i = 0; i < args->config->n_serials; i++) {
-        libspawn__args_option(args, "-serial", "%s", args->config->serials[i]);
+        libspawn__serial_add_args(args, i, false);
     }
 }
 

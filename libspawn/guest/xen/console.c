@@ -66,12 +66,19 @@ open_terminal(const char *path, int *fd_r, struct libspawn_err *err)
     return 0;
 }
 
+bool
+libspawn__xen_console_is_serial(struct libspawn__xen *xen, uint32_t domid,
+                                const char *kind)
+{
+    return kind ? strcmp(kind, "serial") == 0 : is_hvm(xen, domid);
+}
+
 int
 libspawn__xen_console_open(struct libspawn__xen *xen, uint32_t domid,
                            const char *kind, unsigned int number, int *fd_r,
                            struct libspawn_err *err)
 {
-    bool is_serial = kind ? strcmp(kind, "serial") == 0 : is_hvm(xen, domid);
+    bool is_serial = libspawn__xen_console_is_serial(xen, domid, kind);
     AUTO_FREE char *terminal = NULL;
     int rc;
 

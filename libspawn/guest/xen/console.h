@@ -7,6 +7,10 @@
 
 #include "guest/xen/xen.h"
 
+/* Whether that kind (NULL: what its type has) is "serial". */
+bool libspawn__xen_console_is_serial(struct libspawn__xen *xen, uint32_t domid,
+                                     const char *kind);
+
 /* Opens console 'number' of that kind (NULL: serial for an HVM guest, else
  * pv) in raw mode.  LIBSPAWN_ERR_NOT_FOUND when the guest has none such. */
 int libspawn__xen_console_open(struct libspawn__xen *xen, uint32_t domid,

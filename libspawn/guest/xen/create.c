@@ -15,6 +15,7 @@
 #include "guest/examine.h"
 #include "guest/xen/announce.h"
 #include "guest/plugin.h"
+#include "guest/serials.h"
 #include "guest/xen/arguments.h"
 #include "guest/xen/builder.h"
 #include "guest/xen/close.h"
@@ -372,7 +373,8 @@ fill_arguments(struct libspawn_create *create, const char *program,
 {
     AUTO_ARGS struct libspawn__args args = { .config = create->config,
                                              .domid = create->domid,
-                                             .is_held = true };
+                                             .is_held = true,
+                                             .version = support->version };
     size_t i;
 
     libspawn__args_add(&args, program);
@@ -445,19 +447,26 @@ start_program(struct libspawn_create *create, const char *program,
               const struct libspawn__dm_support *support,
               struct libspawn_err *err)
 {
+    int serials[LIBSPAWN__DM_SERIALS_MAX] = { -1, -1, -1, -1 };
     AUTO_FREE char *qmp_path = libspawn__xen_files_qmp_path(create->domid);
     struct libspawn_plan *plan = libspawn_plan_new();
-    int rc;
+    int rc = plan && qmp_path ? fill_plan(create, program, support, plan, err)
+                              : libspawn__fail_nomem(err);
+    size_t i;
 
-    if (plan && qmp_path) {
-        rc = fill_plan(create, program, support, plan, err);
-        if (!rc) {
-            rc = libspawn__create_start_dm(create, plan, qmp_path, err);
-        }
-    } else {
-        rc = libspawn__fail_nomem(err);
+    if (!rc) {
+        rc = libspawn__serials_listen(create, plan, NULL, serials, err);
+    }
+    if (!rc) {
+        rc = libspawn__create_start_dm(create, plan, qmp_path, err);
     }
     libspawn_plan_free(plan);
+    for (i = 0; i < ARRAY_SIZE(serials); i++) {
+        libspawn__auto_close(&serials[i]);
+    }
+    if (rc) {
+        libspawn__serials_undo(create);
+    }
     return rc;
 }
 

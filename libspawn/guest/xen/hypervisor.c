@@ -17,6 +17,7 @@
 #include "guest/look.h"
 #include "guest/monitor.h"
 #include "guest/removal.h"
+#include "guest/serials.h"
 #include "guest/supervised.h"
 #include "guest/xen/console.h"
 #include "guest/xen/domain.h"
@@ -229,6 +230,12 @@ static int
 open_console(struct libspawn_host *host, uint32_t domid, const char *kind,
              unsigned int number, int *fd_r, struct libspawn_err *err)
 {
+    AUTO_FREE char *address = NULL;
+
+    if (libspawn__xen_console_is_serial(host->impl, domid, kind) &&
+        !libspawn__serials_find(host->store, domid, number, &address, NULL)) {
+        return libspawn__serials_open(host, domid, number, fd_r, err);
+    }
     return libspawn__xen_console_open(host->impl, domid, kind, number, fd_r,
                                       err);
 }

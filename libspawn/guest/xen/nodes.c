@@ -12,6 +12,7 @@
 
 #include "base/util.h"
 #include "guest/names.h"
+#include "guest/serials.h"
 #include "guest/xen/device.h"
 #include "guest/xen/firmware.h"
 #include "guest/xen/nic.h"
@@ -431,5 +432,6 @@ int
 libspawn__xen_nodes_remove(struct libspawn__xen *xen, uint32_t domid,
                            struct libspawn_err *err)
 {
+    libspawn__serials_remove(xen->store, domid);
     return libspawn__tree_run(xen->store, domid, remove_all, NULL, err);
 }

@@ -131,6 +131,7 @@ LIBSPAWN_SOURCES := \
   libspawn/service/states.c \
   libspawn/service/supervisor.c \
   libspawn/service/supervisor_control.c \
+  libspawn/service/supervisor_doors.c \
   libspawn/service/supervisor_events.c \
   libspawn/service/supervisor_handover.c \
   libspawn/service/supervisor_memory.c \

@@ -17,6 +17,7 @@
 #include "base/signals.h"
 #include "base/util.h"
 #include "guest/libxl_json.h"
+#include "wire/stream.h"
 #include "xl/cfg.h"
 #include "xl/create.h"
 #include "xl/paths.h"
@@ -179,6 +180,7 @@ enum {
     OPTION_TIMEOUT,
     OPTION_STARTUP_TIMEOUT,
     OPTION_MONITOR,
+    OPTION_CONTROL,
     OPTION_IGNORED
 };
 
@@ -198,6 +200,7 @@ static const struct option long_options[] = {
     { "foreground", no_argument, NULL, 'F' },
     { "no-supervisor", no_argument, NULL, 'e' },
     { "monitor", no_argument, NULL, OPTION_MONITOR },
+    { "control", required_argument, NULL, OPTION_CONTROL },
     { "ignore-global-affinity-masks", no_argument, NULL, OPTION_IGNORED },
     { NULL, 0, NULL, 0 },
 };
@@ -210,6 +213,23 @@ take_seconds(struct xl__creation *creation, const char *name, uint64_t *slot)
     return libspawn__str_to_u64(optarg, 1, 86400, slot, &err)
                ? xl__usage_error(creation->xl, "--%s: %s", name, err.text)
                : -1;
+}
+
+static int
+take_control(struct xl__creation *creation)
+{
+    struct libspawn_err err;
+
+    if (libspawn__stream_check_foreign(optarg, &err)) {
+        return xl__usage_error(creation->xl, "--control: %s", err.text);
+    }
+    if (!libspawn__str_has_prefix(optarg, "ptcp:")) {
+        return xl__usage_error(creation->xl,
+                               "--control: '%s' is not ptcp:PORT[:ADDRESS]",
+                               optarg);
+    }
+    creation->control = optarg;
+    return -1;
 }
 
 /* -1, or what to exit with. */
@@ -237,6 +257,8 @@ take_option(struct xl__creation *creation, int option)
     case 'f':
         creation->config_path = optarg;
         return -1;
+    case OPTION_CONTROL:
+        return take_control(creation);
     case OPTION_TIMEOUT:
         return take_seconds(creation, "timeout", &creation->timeout_s);
     case OPTION_STARTUP_TIMEOUT:
@@ -278,6 +300,10 @@ parse(struct xl__creation *creation, int argc, char *argv[])
     }
     if (!creation->config_path) {
         return xl__usage_error(creation->xl, "which configuration file?");
+    }
+    if (creation->control && creation->is_unsupervised) {
+        return xl__usage_error(creation->xl,
+                               "--control is for a guest with a supervisor");
     }
     return load_config(creation, argv + optind, (size_t)(argc - optind));
 }

@@ -24,6 +24,7 @@ struct xl__creation {
     bool is_unsupervised;
     bool is_foreground;         /* stays until the supervisor ends */
     bool has_monitor;           /* who starts the supervisor again */
+    const char *control; /* where it also listens; NULL: nowhere */
     uint64_t timeout_s;         /* 0: as configured */
     uint64_t startup_timeout_s; /* for all of it; 0: by the other */
 

@@ -204,8 +204,10 @@ start(struct xl__creation *creation, struct libspawn__starter **starter_r,
         .stage = on_stage, .said = on_said, .done = on_done
     };
     struct libspawn__starter_callbacks ours = callbacks;
-    const char *const options[] = { creation->has_monitor ? "--monitor" : NULL,
-                                    NULL };
+    AUTO_FREE char *control = libspawn__str_format(
+        "--control=%s", creation->control ? creation->control : "");
+    const char *options[3] = { NULL };
+    size_t n_options = 0;
     AUTO_FREE char *label = libspawn__str_format("supervisor of guest '%s'",
                                                  creation->config.name);
     AUTO_STRV struct libspawn__strv argv = { 0 };
@@ -218,12 +220,20 @@ start(struct xl__creation *creation, struct libspawn__starter **starter_r,
         .leave_ms =
             (uint32_t)(LIBSPAWN__DAEMON_LEAVE_MS / libspawn__clock_scale()),
     };
-    int rc = label
-                 ? libspawn__supervised_command(creation->xl->state_dir,
-                                                options, creation->config.name,
-                                                &path, &argv, err)
-                 : libspawn__fail_nomem(err);
+    int rc;
 
+    if (!label || !control) {
+        return libspawn__fail_nomem(err);
+    }
+    if (creation->has_monitor) {
+        options[n_options++] = "--monitor";
+    }
+    if (creation->control) {
+        options[n_options++] = control;
+    }
+    rc = libspawn__supervised_command(creation->xl->state_dir, options,
+                                      creation->config.name, &path, &argv,
+                                      err);
     ours.user = creation;
     plan.path = path;
     plan.argv = argv.items;

@@ -25,7 +25,8 @@ const struct xl__command xl__commands[] = {
       "      --startup-timeout=SECONDS  how long all of it may take\n"
       "  -F, --foreground      stay until the guest's supervisor ends\n"
       "  -e, --no-supervisor   leave nobody behind who looks after it\n"
-      "      --monitor         start its supervisor again when that crashes\n",
+      "      --monitor         start its supervisor again when that crashes\n"
+      "      --control=ptcp:PORT[:ADDRESS]  where anybody can see how it is\n",
       xl__create_run },
     { "destroy", "GUEST", "End a guest at once and remove its traces.", NULL,
       xl__destroy_run },

@@ -53,6 +53,19 @@ read_number(const struct libspawn__json *object, const char *key)
     return number;
 }
 
+/* One that does not fit is none. */
+static void
+read_control(const struct libspawn__json *object,
+             struct libspawn__supervision *supervision)
+{
+    const char *control =
+        libspawn__json_string(libspawn__json_member(object, "control"));
+
+    if (control && strlen(control) < sizeof supervision->control) {
+        memcpy(supervision->control, control, strlen(control) + 1);
+    }
+}
+
 static void
 parse(const char *text, struct libspawn__supervision *supervision)
 {
@@ -77,6 +90,7 @@ parse(const char *text, struct libspawn__supervision *supervision)
     supervision->end = read_word(json, "end", ends, ARRAY_SIZE(ends));
     supervision->pid = read_number(json, "pid");
     supervision->start_time = read_number(json, "start_time");
+    read_control(json, supervision);
 }
 
 static char *
@@ -96,6 +110,9 @@ write_text(const struct libspawn__supervision *supervision)
     libspawn__json_put_string(w, "end", ends[supervision->end]);
     libspawn__json_put_integer(w, "pid", supervision->pid);
     libspawn__json_put_integer(w, "start_time", supervision->start_time);
+    if (supervision->control[0]) {
+        libspawn__json_put_string(w, "control", supervision->control);
+    }
     libspawn__json_end_object(w);
     return libspawn__json_writer_take(w);
 }

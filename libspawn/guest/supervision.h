@@ -24,6 +24,10 @@ enum libspawn__supervision_stage {
     LIBSPAWN__SUPERVISION_KEPT        /* what follows is nothing */
 };
 
+enum {
+    LIBSPAWN__SUPERVISION_CONTROL_SIZE = 80 /* of "ptcp:PORT:ADDRESS" */
+};
+
 struct libspawn__supervision {
     bool is_paused;    /* as the guest is to be started */
     bool is_holding;   /* others were told that it is not admitted */
@@ -36,6 +40,8 @@ struct libspawn__supervision {
     /* The device model that it happened to; 0: there was none. */
     int64_t pid;
     int64_t start_time; /* as in its identity */
+    /* Where it is to listen besides its control socket; "": nowhere. */
+    char control[LIBSPAWN__SUPERVISION_CONTROL_SIZE];
 };
 
 /* LIBSPAWN_ERR_NOT_FOUND: the guest is to have no supervisor.  A value that

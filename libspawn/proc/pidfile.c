@@ -12,6 +12,7 @@
 #include "base/pidref.h"
 #include "base/str.h"
 #include "proc/lock.h"
+#include "wire/stream.h"
 
 /* Each try ends by our having it, or by another's having done a step. */
 enum {
@@ -81,7 +82,7 @@ make_new(const char *new_path, int *fd_r, struct libspawn_err *err)
 struct stale {
     const char *path;
     const char *new_path; /* takes its place; NULL: nothing does */
-    const char *beside;   /* is removed with it; may be NULL */
+    const char *beside;   /* a socket, removed with it; may be NULL */
     bool was_found;
 };
 
@@ -89,7 +90,7 @@ static int
 deal_with(struct stale *stale, struct libspawn_err *err)
 {
     if (stale->beside) {
-        unlink(stale->beside);
+        libspawn__stream_remove_dead(stale->beside);
     }
     if (stale->new_path && rename(stale->new_path, stale->path) < 0) {
         return libspawn__fail_errno(err, errno, "making '%s'", stale->path);

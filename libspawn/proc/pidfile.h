@@ -40,8 +40,8 @@ int libspawn__pidfile_resume(struct libspawn__pidfile *pidfile,
 /* Removes it, and gives it up. */
 void libspawn__pidfile_remove(struct libspawn__pidfile *pidfile);
 
-/* Removes one whose owner died, and what it left at 'beside' (NULL: nothing);
- * LIBSPAWN_ERR_BUSY when it lives. */
+/* Removes one whose owner died, and the socket that it left at 'beside' (NULL:
+ * none), on which nobody listens; LIBSPAWN_ERR_BUSY when it lives. */
 int libspawn__pidfile_tidy(const char *path, const char *beside,
                            struct libspawn_err *err);
 

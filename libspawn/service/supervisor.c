@@ -590,9 +590,7 @@ take_identity(struct libspawn__supervisor *s,
 int
 libspawn__supervisor_new(
     struct libspawn_host *host, const struct libspawn_guest_config *config,
-    const struct libspawn__admission_times *times,
-    const struct libspawn__supervisor_callbacks *callbacks,
-    const struct libspawn__handover *handover,
+    const struct libspawn__supervisor_options *options,
     struct libspawn__supervisor **supervisor_r, struct libspawn_err *err)
 {
     struct libspawn__supervisor *s = calloc(1, sizeof *s);
@@ -603,7 +601,7 @@ libspawn__supervisor_new(
     }
     s->host = host;
     s->config = config;
-    s->callbacks = *callbacks;
+    s->callbacks = *options->callbacks;
     s->pidfile.fd = -1;
     s->end_status = -1;
     s->monitor = (struct libspawn__pidref)LIBSPAWN__PIDREF_INIT;
@@ -612,7 +610,8 @@ libspawn__supervisor_new(
     libspawn__list_init(&s->stopping);
     libspawn__list_init(&s->subscribers);
     libspawn__held_init(&s->held);
-    libspawn__admission_init(&s->admission, times, libspawn__clock_now_ms());
+    libspawn__admission_init(&s->admission, options->times,
+                             libspawn__clock_now_ms());
     libspawn__task_init(host->ctx->loop, &s->task, enter);
     libspawn__timer_init(host->ctx->loop, &s->timer, on_timer);
     libspawn__timer_init(host->ctx->loop, &s->hold_timer, on_hold_timer);
@@ -620,12 +619,12 @@ libspawn__supervisor_new(
                          libspawn__supervisor_on_settled);
     libspawn__timer_init(host->ctx->loop, &s->monitor_timer,
                          libspawn__supervisor_on_monitor_timer);
-    rc = take_identity(s, handover, err);
+    rc = take_identity(s, options->handover, err);
     if (!rc) {
         rc = libspawn__supervisor_make_workers(s, err);
     }
     if (!rc) {
-        rc = libspawn__supervisor_listen(s, handover, err);
+        rc = libspawn__supervisor_listen(s, options, err);
     }
     if (!rc) {
         rc = libspawn__supervisor_watch_domain(s, err);
@@ -671,13 +670,9 @@ libspawn__supervisor_free(struct libspawn__supervisor *s)
     libspawn__supervisor_drop_settling(s);
     end_stopping(s);
     libspawn__supervisor_end_events(s);
-    libspawn__rpc_server_free(s->control);
-    if (s->control_path) {
-        unlink(s->control_path);
-    }
+    libspawn__supervisor_close_doors(s);
     libspawn__pidfile_remove(&s->pidfile);
     libspawn_guest_config_dispose(&s->updated);
-    free(s->control_path);
     free(s->end_text);
     free(s->end_log);
     free(s);

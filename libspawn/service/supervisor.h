@@ -12,6 +12,7 @@
  *   supervisor_handover.c becoming another program meanwhile
  *   supervisor_monitor.c  who takes its place at once when it dies
  *   supervisor_removal.c  removing the guest
+ *   supervisor_doors.c    where others may ask
  *   supervisor_control.c  what others may ask: docs/PROTOCOLS.md
  *   supervisor_events.c   and be told from then on
  *   supervisor_stop.c     ending the guest because somebody asked
@@ -54,6 +55,10 @@ struct libspawn__supervisor_callbacks {
 };
 
 enum {
+    LIBSPAWN__SUPERVISOR_DOORS_MAX = 2
+};
+
+enum {
     LIBSPAWN__SUPERVISOR_IO,
     LIBSPAWN__SUPERVISOR_PROBE,
     LIBSPAWN__SUPERVISOR_N_WORKERS
@@ -68,6 +73,9 @@ struct libspawn__supervisor {
     struct libspawn__pidfile pidfile;
     struct libspawn__rpc_server *control;
     char *control_path;
+    bool is_control_lent; /* its path is not ours to remove */
+    struct libspawn__rpc_server *doors[LIBSPAWN__SUPERVISOR_DOORS_MAX];
+    size_t n_doors;
     struct libspawn__worker *workers[LIBSPAWN__SUPERVISOR_N_WORKERS];
     struct libspawn__list settling; /* who waits for what follows an end */
     struct libspawn__list stopping; /* who waits until the guest is gone */
@@ -135,20 +143,27 @@ struct libspawn__handover {
     int pid_fd;
     int control_fd;
     int monitor_fd; /* -1: none */
+    int door_fds[LIBSPAWN__SUPERVISOR_DOORS_MAX];
+    size_t n_doors;
 };
 
 /* LIBSPAWN_ERR_PROTOCOL: of another version. */
 int libspawn__handover_read(int fd, struct libspawn__handover *handover,
                             struct libspawn_err *err);
 
+struct libspawn__supervisor_options {
+    const struct libspawn__admission_times *times;
+    const struct libspawn__supervisor_callbacks *callbacks;
+    const struct libspawn__handover *handover; /* NULL: a new beginning */
+    const char *const *controls; /* supervisor_doors.c; NULL ends it */
+};
+
 /* Makes sure that there is no other, and listens for those who ask, or goes on
- * doing so ('handover' may be NULL).  LIBSPAWN_ERR_EXISTS names the pid of the
- * one that is there. */
+ * doing so.  The options are borrowed for the call.  LIBSPAWN_ERR_EXISTS names
+ * the pid of the one that is there. */
 int libspawn__supervisor_new(
     struct libspawn_host *host, const struct libspawn_guest_config *config,
-    const struct libspawn__admission_times *times,
-    const struct libspawn__supervisor_callbacks *callbacks,
-    const struct libspawn__handover *handover,
+    const struct libspawn__supervisor_options *options,
     struct libspawn__supervisor **supervisor_r, struct libspawn_err *err);
 
 /* Creates the guest; 'is_monitored': its supervisor is always to have a
@@ -311,10 +326,25 @@ int
 libspawn__supervisor_hand_over(const struct libspawn__supervisor *supervisor,
                                struct libspawn_err *err);
 
-/* supervisor_control.c */
-int libspawn__supervisor_listen(struct libspawn__supervisor *supervisor,
-                                const struct libspawn__handover *handover,
+/* supervisor_doors.c: where others can ask, by the options. */
+int libspawn__supervisor_listen(
+    struct libspawn__supervisor *supervisor,
+    const struct libspawn__supervisor_options *options,
+    struct libspawn_err *err);
+void libspawn__supervisor_close_doors(struct libspawn__supervisor *supervisor);
+/* Where the one before did listen besides, unless we were told another place;
+ * not being able to is no reason not to supervise. */
+int libspawn__supervisor_reopen(struct libspawn__supervisor *supervisor,
                                 struct libspawn_err *err);
+/* A member "listens" of the object that is being written, if it does. */
+void libspawn__supervisor_describe_doors(
+    const struct libspawn__supervisor *supervisor,
+    struct libspawn__json_writer *writer);
+
+/* supervisor_control.c: all methods, and those for whoever can connect, of
+ * whom nobody knows who it is. */
+extern const struct libspawn__rpc_method libspawn__supervisor_methods[];
+extern const struct libspawn__rpc_method libspawn__supervisor_open_methods[];
 
 /* Answers those whose question is settled now; or all. */
 void

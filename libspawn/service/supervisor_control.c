@@ -1,5 +1,5 @@
 /*
- * The control socket of a supervisor.
+ * What can be asked of a supervisor.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,7 +12,6 @@
 #include "proc/ctx.h"
 #include "service/supervisor.h"
 #include "store/paths.h"
-#include "wire/stream.h"
 
 static int
 answer_status(void *user, struct libspawn__rpc_conn *conn,
@@ -53,6 +52,7 @@ answer_status(void *user, struct libspawn__rpc_conn *conn,
         libspawn__json_put_integer(w, "monitor_pid", s->monitor.id.pid);
     }
     libspawn__supervisor_describe_workers(s, w);
+    libspawn__supervisor_describe_doors(s, w);
     libspawn__json_end_object(w);
     text = libspawn__json_writer_take(w);
     libspawn__rpc_answer(request, text);
@@ -351,7 +351,7 @@ answer_reexec(void *user, struct libspawn__rpc_conn *conn,
     return libspawn__supervisor_hand_over(user, err);
 }
 
-static const struct libspawn__rpc_method methods[] = {
+const struct libspawn__rpc_method libspawn__supervisor_methods[] = {
     { "status", answer_status }, { "leave", answer_leave },
     { "settle", answer_settle }, { "monitor", answer_monitor },
     { "reexec", answer_reexec }, { "stop", answer_stop },
@@ -359,32 +359,8 @@ static const struct libspawn__rpc_method methods[] = {
     { NULL, NULL },
 };
 
-int
-libspawn__supervisor_listen(struct libspawn__supervisor *s,
-                            const struct libspawn__handover *handover,
-                            struct libspawn_err *err)
-{
-    const struct libspawn__rpc_service service = {
-        .methods = methods,
-        .program = "guest-supervisor",
-        .ended = libspawn__supervisor_unsubscribe,
-        .user = s,
-    };
-    AUTO_FREE char *path =
-        libspawn__supervised_control_path(s->host, s->config->name);
-    AUTO_FREE char *name = path ? libspawn__str_format("punix:%s", path)
-                                : NULL;
-    int listener = handover ? handover->control_fd : -1;
-    int rc;
-
-    if (!name) {
-        return libspawn__fail_nomem(err);
-    }
-    rc = handover ? 0 : libspawn__stream_listen(name, 0600, &listener, err);
-    if (rc) {
-        return rc;
-    }
-    s->control_path = TAKE_PTR(path);
-    return libspawn__rpc_server_new(s->host->ctx->loop, listener, &service,
-                                    &s->control, err);
-}
+const struct libspawn__rpc_method libspawn__supervisor_open_methods[] = {
+    { "status", answer_status },
+    { "events", answer_events },
+    { NULL, NULL },
+};

@@ -82,7 +82,23 @@ struct survivors {
     int control_fd;
     int monitor_fd;
     int state_fd;
+    int door_fds[LIBSPAWN__SUPERVISOR_DOORS_MAX];
+    size_t n_doors;
 };
+
+static void
+put_doors(const struct libspawn__supervisor *s,
+          const struct survivors *survivors, struct libspawn__json_writer *w)
+{
+    size_t i;
+
+    libspawn__json_put_bool(w, "control_lent", s->is_control_lent);
+    libspawn__json_begin_array(w, "door_fds");
+    for (i = 0; i < survivors->n_doors; i++) {
+        libspawn__json_put_integer(w, NULL, survivors->door_fds[i]);
+    }
+    libspawn__json_end_array(w);
+}
 
 static char *
 write_state(const struct libspawn__supervisor *s,
@@ -117,6 +133,7 @@ write_state(const struct libspawn__supervisor *s,
         libspawn__json_put_string(w, "last_end", s->end_text);
     }
     put_watchers(s, w);
+    put_doors(s, survivors, w);
     libspawn__json_end_object(w);
     return libspawn__json_writer_take(w);
 }
@@ -145,16 +162,24 @@ make_state_file(const struct libspawn__supervisor *s,
 }
 
 static void
+set_fd_surviving(int fd, bool is_surviving)
+{
+    if (fd >= 0) {
+        fcntl(fd, F_SETFD, is_surviving ? 0 : FD_CLOEXEC);
+    }
+}
+
+static void
 set_surviving(const struct survivors *survivors, bool is_surviving)
 {
-    const int fds[] = { survivors->pid_fd, survivors->control_fd,
-                        survivors->monitor_fd, survivors->state_fd };
     size_t i;
 
-    for (i = 0; i < ARRAY_SIZE(fds); i++) {
-        if (fds[i] >= 0) {
-            fcntl(fds[i], F_SETFD, is_surviving ? 0 : FD_CLOEXEC);
-        }
+    set_fd_surviving(survivors->pid_fd, is_surviving);
+    set_fd_surviving(survivors->control_fd, is_surviving);
+    set_fd_surviving(survivors->monitor_fd, is_surviving);
+    set_fd_surviving(survivors->state_fd, is_surviving);
+    for (i = 0; i < survivors->n_doors; i++) {
+        set_fd_surviving(survivors->door_fds[i], is_surviving);
     }
 }
 
@@ -196,6 +221,10 @@ libspawn__supervisor_hand_over(const struct libspawn__supervisor *s,
     };
     int rc;
 
+    for (; survivors.n_doors < s->n_doors; survivors.n_doors++) {
+        survivors.door_fds[survivors.n_doors] =
+            libspawn__rpc_server_listener(s->doors[survivors.n_doors]);
+    }
     if (!is_idle(s)) {
         return libspawn__fail(err, LIBSPAWN_ERR_BUSY,
                               "the supervisor of guest '%s' has to do with it "
@@ -234,6 +263,27 @@ take_fd(const struct libspawn__json *state, const char *key, int *fd_r)
     return fd < 0 || fcntl(*fd_r, F_SETFD, FD_CLOEXEC) == 0;
 }
 
+static bool
+take_doors(struct libspawn__handover *handover)
+{
+    const struct libspawn__json *fds =
+        libspawn__json_member(handover->state, "door_fds");
+    size_t i;
+
+    handover->n_doors = 0;
+    for (i = 0; i < libspawn__json_n_items(fds); i++) {
+        int64_t fd;
+
+        if (i == ARRAY_SIZE(handover->door_fds) ||
+            !libspawn__json_integer(libspawn__json_item(fds, i), &fd) ||
+            fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {
+            return false;
+        }
+        handover->door_fds[handover->n_doors++] = (int)fd;
+    }
+    return true;
+}
+
 int
 libspawn__handover_read(int fd, struct libspawn__handover *handover,
                         struct libspawn_err *err)
@@ -255,7 +305,8 @@ libspawn__handover_read(int fd, struct libspawn__handover *handover,
         !take_fd(handover->state, "pid_fd", &handover->pid_fd) ||
         !take_fd(handover->state, "control_fd", &handover->control_fd) ||
         !take_fd(handover->state, "monitor_fd", &handover->monitor_fd) ||
-        handover->pid_fd < 0 || handover->control_fd < 0) {
+        handover->pid_fd < 0 || handover->control_fd < 0 ||
+        !take_doors(handover)) {
         return libspawn__fail(err, LIBSPAWN_ERR_PROTOCOL,
                               "what was handed over is of another version");
     }

@@ -3,6 +3,7 @@
  * supervisor is left to know by it: guest/supervision.h.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/str.h"
 #include "guest/events.h"
@@ -74,9 +75,14 @@ read_memory(struct libspawn__supervisor *s, bool is_again,
             struct libspawn_err *err)
 {
     AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;
+    struct libspawn__supervision own = s->memory;
     uint32_t domid;
     int rc = libspawn__supervision_read(s->host, s->domid, &s->memory, err);
 
+    if (!rc && own.control[0]) {
+        memcpy(s->memory.control, own.control, sizeof own.control);
+        rc = libspawn__supervisor_remember(s, err);
+    }
     if (rc != LIBSPAWN_ERR_NOT_FOUND) {
         return rc;
     }
@@ -102,14 +108,15 @@ read_memory(struct libspawn__supervisor *s, bool is_again,
 }
 
 static void
-note_begin(struct libspawn__supervisor *s, const char *lost)
+note_begin(struct libspawn__supervisor *s, const char *lost,
+           const char *trouble)
 {
     if (s->pidfile.was_left) {
         libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_SUPERVISOR_LOST,
                                   NULL, lost);
     }
     libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_SUPERVISOR_STARTED, NULL,
-                              NULL);
+                              trouble);
 }
 
 /* A guest whose last start failed has no device model and no trace of one; one
@@ -117,7 +124,7 @@ note_begin(struct libspawn__supervisor *s, const char *lost)
  * ended, its device model lives on.  One that lives anywhere else was given
  * up, or has told why it will end. */
 static void
-begin(struct libspawn__supervisor *s, const char *lost)
+begin(struct libspawn__supervisor *s, const char *lost, const char *trouble)
 {
     bool is_alive = s->dm &&
                     !libspawn_child_check(libspawn__dm_child(s->dm), NULL);
@@ -131,7 +138,7 @@ begin(struct libspawn__supervisor *s, const char *lost)
         s->has_inherited_end = false;
         s->end = s->end == LIBSPAWN__END_MODEL ? LIBSPAWN__END_NONE : s->end;
     }
-    note_begin(s, lost);
+    note_begin(s, lost, trouble);
     if (has_script) {
         libspawn__supervisor_lose_script(s);
     }
@@ -174,15 +181,20 @@ libspawn__supervisor_adopt(
     const struct libspawn__supervisor_adoption *adoption,
     struct libspawn_err *err)
 {
+    bool has_own = s->memory.control[0];
     int rc = libspawn__supervisor_take_over(s, domid, adoption->is_again, err);
+    struct libspawn_err trouble;
+    bool is_shut;
 
     if (!rc && adoption->is_monitored && !s->memory.is_monitored) {
         s->memory.is_monitored = true;
         rc = libspawn__supervisor_remember(s, err);
     }
-    if (!rc) {
-        begin(s, adoption->lost);
-        libspawn__supervisor_watch_monitor(s);
+    if (rc) {
+        return rc;
     }
-    return rc;
+    is_shut = !has_own && libspawn__supervisor_reopen(s, &trouble);
+    begin(s, adoption->lost, is_shut ? trouble.text : NULL);
+    libspawn__supervisor_watch_monitor(s);
+    return 0;
 }

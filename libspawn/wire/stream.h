@@ -75,6 +75,10 @@ int libspawn__stream_listen_anywhere(const char *name, mode_t mode, int *fd_r,
 int libspawn__stream_bound_name(int fd, char **name_r,
                                 struct libspawn_err *err);
 
+/* Whether that is what the socket was bound to, whoever did so; one of
+ * libspawn__stream_listen is not. */
+bool libspawn__stream_is_bound_to(int fd, const char *path);
+
 /* Whether only this host can connect to a socket that listens. */
 bool libspawn__stream_is_local(int fd);
 

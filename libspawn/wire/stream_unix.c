@@ -244,6 +244,17 @@ listen_unix(const char *path, mode_t mode, int *fd_r, struct libspawn_err *err)
     return 0;
 }
 
+bool
+libspawn__stream_is_bound_to(int fd, const char *path)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNSPEC };
+    socklen_t size = sizeof un;
+
+    return !getsockname(fd, (struct sockaddr *)&un, &size) &&
+           un.sun_family == AF_UNIX && strlen(path) < sizeof un.sun_path &&
+           !strncmp(un.sun_path, path, sizeof un.sun_path);
+}
+
 void
 libspawn__stream_remove_dead(const char *path)
 {

@@ -2,11 +2,16 @@
  * What can be asked of the supervisor that xl create leaves behind, and told
  * by it: docs/PROTOCOLS.md, "Methods of guest-supervisor".
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -422,6 +427,293 @@ TEST_TIMEOUT(monitor_answer_over_the_limit__is_an_error_and_all_goes_on,
     supervised_await_event(G, "released", 1);
     ck_assert_int_eq(supervised_model_pid(G), model);
     assert_ok(supervised_command(G, "query-version"), NULL);
+    end();
+}
+
+/* ---- Other doors ------------------------------------------------------- */
+
+/* Where it listens besides, as it says. */
+static char *
+open_door_of(const char *guest)
+{
+    AUTO_JSON struct libspawn__json *status = supervised_status(guest);
+    const char *name = libspawn__json_string(
+        libspawn__json_item(libspawn__json_member(status, "listens"), 0));
+
+    ck_assert_ptr_nonnull(name);
+    return strdup(name);
+}
+
+static int
+call_at(const char *name, const char *method)
+{
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    struct libspawn_err err;
+
+    assert_ok(libspawn__rpc_session_open(name, XL_WAIT_MS, &session, &err),
+              &err);
+    return libspawn__rpc_session_call(session, method, NULL, XL_WAIT_MS, NULL,
+                                      &err);
+}
+
+static void
+begin_open(const char *control)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    output = xl_run("create", control, G ".cfg");
+    xl_assert_ok(&output);
+    supervised_await_state(G, "admitted");
+}
+
+/* Nobody knows who is there. */
+TEST_TIMEOUT(port__answers_only_what_changes_nothing, XL_TEST_S)
+{
+    static const char *const others[] = { "leave",  "settle", "monitor",
+                                          "reexec", "stop",   "console" };
+    AUTO_FREE char *name = NULL;
+    struct listener listener;
+    size_t i;
+
+    begin_open("--control=ptcp:0");
+    name = open_door_of(G);
+    ck_assert(libspawn__str_has_prefix(name, "tcp:127.0.0.1:"));
+    assert_ok(call_at(name, "status"), NULL);
+    for (i = 0; i < ARRAY_SIZE(others); i++) {
+        assert_code(call_at(name, others[i]), LIBSPAWN_ERR_UNSUPPORTED);
+    }
+    listen_to(&listener, name);
+    assert_ok(call("stop", "{\"how\":\"destroy\"}", NULL, NULL), NULL);
+    turn_until(&listener, &listener.has_ended);
+    libspawn__buf_append(&listener.heard, "", 1);
+    ck_assert_str_eq(listener.heard.data, "destroyed ");
+    dispose(&listener);
+    await_gone();
+    xl_assert_nothing_left();
+}
+
+TEST_TIMEOUT(port_of_a_supervisor_that_died__is_that_of_the_next, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    AUTO_FREE char *before = NULL;
+    AUTO_FREE char *after = NULL;
+
+    begin_open("--control=ptcp:0");
+    before = open_door_of(G);
+    supervised_kill(G, SIGKILL);
+    list = xl_run("list");
+    supervised_await_event(G, "supervisor-started", 1);
+    supervised_await_state(G, "admitted");
+    after = open_door_of(G);
+    ck_assert_str_eq(after, before);
+    assert_ok(call_at(after, "status"), NULL);
+    end();
+}
+
+TEST_TIMEOUT(port_that_another_has_meanwhile__is_told_and_done_without,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output list = { 0 };
+    AUTO_FREE char *before = NULL;
+    AUTO_FREE char *name = NULL;
+    AUTO_FREE char *events = NULL;
+    AUTO_FREE char *path = NULL;
+    AUTO_FD int fd = -1;
+
+    begin_open("--control=ptcp:0");
+    before = open_door_of(G);
+    supervised_kill(G, SIGKILL);
+    name = libspawn__str_format("ptcp:%s", strrchr(before, ':') + 1);
+    assert_ok(libspawn__stream_listen_anywhere(name, 0, &fd, NULL), NULL);
+    list = xl_run("list");
+    supervised_await_event(G, "supervisor-started", 1);
+    supervised_await_state(G, "admitted");
+    path = libspawn__str_format("%s/events", getenv("XL_STATE_DIR"));
+    events = harness_read_file(path);
+    assert_contains(events, "Address already in use");
+    end();
+}
+
+TEST_TIMEOUT(port_of_a_supervisor_that_is_upgraded__stays, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+    AUTO_FREE char *before = NULL;
+    AUTO_FREE char *after = NULL;
+
+    begin_open("--control=ptcp:0:[::1]");
+    before = open_door_of(G);
+    output = xl_run("supervise", "--reexec", G);
+    xl_assert_ok(&output);
+    ck_assert_int_eq(supervised_number(G, "programs"), 1);
+    after = open_door_of(G);
+    ck_assert_str_eq(after, before);
+    assert_ok(call_at(after, "status"), NULL);
+    end();
+}
+
+TEST_TIMEOUT(port_of_a_supervisor_with_a_monitor__is_that_of_the_next,
+             XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+    AUTO_FREE char *before = NULL;
+    AUTO_FREE char *after = NULL;
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    output = xl_run("create", "--monitor", "--control=ptcp:0", G ".cfg");
+    xl_assert_ok(&output);
+    before = open_door_of(G);
+    ck_assert_int_eq(kill(supervised_pid(G), SIGKILL), 0);
+    supervised_await_event(G, "supervisor-started", 1);
+    supervised_await_state(G, "admitted");
+    after = open_door_of(G);
+    ck_assert_str_eq(after, before);
+    end();
+}
+
+TEST_TIMEOUT(port_for_everybody__is_warned_of, XL_TEST_S)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    output = xl_run("create", "--control=ptcp:0:0.0.0.0", G ".cfg");
+    ck_assert_int_eq(output.status, 0);
+    assert_contains(output.err, "listens at 'ptcp:0:0.0.0.0'");
+    end();
+}
+
+/* Covers S11. */
+TEST_TIMEOUT(control_of_create__is_a_port_or_wrong_usage, XL_TEST_S)
+{
+    static const char *const wrong[] = { "--control=pfd:3", "--control=ptcp:",
+                                         "--control=punix:x", "--control=" };
+    size_t i;
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+        AUTO_OUTPUT struct harness_output output =
+            xl_run("create", wrong[i], G ".cfg");
+
+        ck_assert_int_eq(output.status, 2);
+        assert_contains(output.err, "--control: ");
+    }
+    {
+        AUTO_OUTPUT struct harness_output output =
+            xl_run("create", "-e", "--control=ptcp:0", G ".cfg");
+
+        ck_assert_int_eq(output.status, 2);
+    }
+}
+
+/* ---- Sockets of an init system ----------------------------------------- */
+
+/* As an init system makes one: bound to its path, and inherited. */
+static int
+make_socket(const char *path)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    ck_assert_int_lt(snprintf(un.sun_path, sizeof un.sun_path, "%s", path),
+                     (int)sizeof un.sun_path);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+    ck_assert_int_eq(listen(fd, 5), 0);
+    return fd;
+}
+
+static struct xl_process
+adopt_with(const char *control)
+{
+    AUTO_FREE char *path =
+        libspawn__str_format("%s/bin/guest-supervisor", harness_build_dir());
+
+    return xl_start_argv(
+        (const char *const[]){ path, "--adopt", control, G, NULL });
+}
+
+static void
+begin_alone(void)
+{
+    AUTO_OUTPUT struct harness_output output = { 0 };
+
+    supervised_begin();
+    supervised_write_config(G, "");
+    output = xl_run("create", "-e", G ".cfg");
+    xl_assert_ok(&output);
+    ck_assert(!mkdir("state/supervisors", 0700) || errno == EEXIST);
+}
+
+/* Covers S10. */
+TEST_TIMEOUT(control_socket_of_an_init_system__is_served_and_left, XL_TEST_S)
+{
+    static const char path[] = "state/supervisors/" G ".sock";
+    int i;
+
+    begin_alone();
+    {
+        AUTO_FREE char *full =
+            libspawn__str_format("%s/%s", harness_dir(), path);
+        AUTO_FD int fd = make_socket(full);
+        AUTO_FREE char *control = libspawn__str_format("--control=pfd:%d", fd);
+
+        for (i = 0; i < 2; i++) {
+            struct xl_process supervisor = adopt_with(control);
+
+            supervised_await_state(G, "admitted");
+            ck_assert_int_eq(kill(supervisor.pid, SIGTERM), 0);
+            ck_assert_int_eq(xl_wait(&supervisor), 0);
+            ck_assert_int_eq(access(path, F_OK), 0);
+        }
+        end();
+        ck_assert_int_eq(access(path, F_OK), 0);
+    }
+    ck_assert_int_eq(unlink(path), 0);
+    xl_assert_nothing_left();
+}
+
+/* Covers S10. */
+TEST_TIMEOUT(other_socket_of_an_init_system__is_one_more, XL_TEST_S)
+{
+    struct xl_process supervisor;
+    AUTO_FREE char *control = NULL;
+    AUTO_FD int fd = -1;
+
+    begin_alone();
+    fd = make_socket("other");
+    control = libspawn__str_format("--control=pfd:%d", fd);
+    supervisor = adopt_with(control);
+    supervised_await_state(G, "admitted");
+    assert_code(call_at("unix:other", "stop"), LIBSPAWN_ERR_INVALID);
+    assert_ok(call_at("unix:other", "leave"), NULL);
+    ck_assert_int_eq(xl_wait(&supervisor), 0);
+    ck_assert_int_eq(unlink("other"), 0);
+    end();
+}
+
+/* Covers S9. */
+TEST_TIMEOUT(socket_that_is_none__is_said_to_be_so, XL_TEST_S)
+{
+    static const struct {
+        const char *control;
+        const char *words;
+    } cases[] = {
+        { "--control=pfd:99", "descriptor 99 is not open" },
+        { "--control=pfd:0", "descriptor 0 is not a socket" },
+        { "--control=fd:3", "'fd:3' is not ptcp:PORT[:ADDRESS] or pfd:NUM" },
+    };
+    size_t i;
+
+    begin_alone();
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct xl_process supervisor = adopt_with(cases[i].control);
+
+        ck_assert(xl_await_words(&supervisor, cases[i].words));
+        ck_assert_int_eq(xl_wait(&supervisor), 1);
+    }
     end();
 }
 

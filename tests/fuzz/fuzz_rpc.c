@@ -70,10 +70,11 @@ refuse(void *user, struct libspawn__rpc_conn *conn,
        const struct libspawn__json *params, struct libspawn_err *err)
 {
     (void)user;
-    (void)conn;
     (void)request;
-    return libspawn__fail(err, LIBSPAWN_ERR_INVALID, "%zu",
-                          libspawn__json_n_items(params));
+    libspawn__fail(err, LIBSPAWN_ERR_INVALID, "%zu",
+                   libspawn__json_n_items(params));
+    libspawn__rpc_complain(conn, err);
+    return err->code;
 }
 
 static void

@@ -44,6 +44,7 @@ struct run {
 
     char *state_dir; /* NULL: default */
     char *name;      /* of the guest */
+    const char *controls[LIBSPAWN__SUPERVISOR_DOORS_MAX + 1];
     bool is_adopting;
     struct libspawn__supervisor_adoption adoption;
     struct libspawn__handover handover; /* from our program before */
@@ -106,7 +107,13 @@ on_step(void *user, const char *step)
 static void
 on_warned(void *user, const char *sentence)
 {
-    say(user, "warning", sentence);
+    const struct run *run = user;
+
+    if (run->has_starter) {
+        say(user, "warning", sentence);
+    } else {
+        fprintf(stderr, "guest-supervisor: warning: %s\n", sentence);
+    }
 }
 
 /* Before the guest runs, so that not a byte of its greeting is missed. */
@@ -218,12 +225,17 @@ static int
 make_supervisor(struct run *run, struct libspawn_err *err)
 {
     struct libspawn__supervisor_callbacks ours = callbacks;
+    const struct libspawn__supervisor_options options = {
+        .times = &run->times,
+        .callbacks = &ours,
+        .handover = run->handover.state ? &run->handover : NULL,
+        .controls = run->controls,
+    };
 
     ours.user = run;
     libspawn__daemon_set_stage(&run->daemon, "becoming its supervisor");
-    return libspawn__supervisor_new(
-        run->host, &run->config, &run->times, &ours,
-        run->handover.state ? &run->handover : NULL, &run->supervisor, err);
+    return libspawn__supervisor_new(run->host, &run->config, &options,
+                                    &run->supervisor, err);
 }
 
 static int
@@ -372,9 +384,10 @@ catch_signals(struct run *run, struct libspawn_err *err)
 static void
 print_usage(FILE *out)
 {
-    fputs("usage: guest-supervisor [--monitor] [--state-dir=DIRECTORY] GUEST\n"
+    fputs("usage: guest-supervisor [--monitor] [--state-dir=DIRECTORY] "
+          "[--control=NAME]... GUEST\n"
           "       guest-supervisor [--monitor] [--state-dir=DIRECTORY] "
-          "--adopt|--again GUEST\n"
+          "[--control=NAME]... --adopt|--again GUEST\n"
           "       guest-supervisor --print-states\n"
           "The first is how xl starts it.  See guest-supervisor(8).\n",
           out);
@@ -432,6 +445,7 @@ monitor(const struct run *run)
         .name = run->name,
         .is_adopting = run->is_adopting,
         .is_again = run->adoption.is_again,
+        .control = run->controls[0],
         .restart_ms = MONITOR_RESTART_MS / libspawn__clock_scale(),
     };
     int status = monitor_run(&plan);
@@ -465,6 +479,29 @@ resume(struct run *run, const char *text)
     }
 }
 
+static bool
+add_control(struct run *run, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < LIBSPAWN__SUPERVISOR_DOORS_MAX; i++) {
+        if (!run->controls[i]) {
+            run->controls[i] = name;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its descriptors are gone with the first supervisor that it starts. */
+static bool
+is_for_monitor(const struct run *run)
+{
+    return !run->controls[0] ||
+           (!run->controls[1] &&
+            libspawn__str_has_prefix(run->controls[0], "ptcp:"));
+}
+
 /* -1, or what to exit with. */
 static int
 parse(struct run *run, int argc, char *argv[])
@@ -475,6 +512,7 @@ parse(struct run *run, int argc, char *argv[])
         { "adopt", no_argument, NULL, 'a' },
         { "again", no_argument, NULL, 'A' },
         { "lost", required_argument, NULL, 'l' },
+        { "control", required_argument, NULL, 'c' },
         { "monitor", no_argument, NULL, 'm' },
         { "monitored", no_argument, NULL, 'M' },
         { "resume", required_argument, NULL, 'r' },
@@ -507,6 +545,12 @@ parse(struct run *run, int argc, char *argv[])
         case 'M':
             run->is_monitored = run->adoption.is_monitored = true;
             break;
+        case 'c':
+            if (!add_control(run, optarg)) {
+                print_usage(stderr);
+                return 2;
+            }
+            break;
         case 'a':
             run->is_adopting = true;
             break;
@@ -517,7 +561,7 @@ parse(struct run *run, int argc, char *argv[])
             return 2;
         }
     }
-    if (argc - optind != 1) {
+    if (argc - optind != 1 || (run->is_monitor && !is_for_monitor(run))) {
         print_usage(stderr);
         return 2;
     }

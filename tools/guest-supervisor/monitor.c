@@ -292,22 +292,31 @@ start(struct monitor *m, struct libspawn_err *err)
     const struct monitor_plan *plan = m->plan;
     AUTO_FREE char *lost =
         libspawn__str_format("--lost=%s", m->death ? m->death : "");
-    const char *const options[] = {
-        "--monitored",
-        m->death            ? "--again"
-        : plan->is_adopting ? "--adopt"
-                            : NULL,
-        m->death ? lost : NULL,
-        NULL,
-    };
+    AUTO_FREE char *control = libspawn__str_format(
+        "--control=%s", plan->control ? plan->control : "");
+    const char *options[5] = { NULL };
+    size_t n_options = 0;
     AUTO_STRV struct libspawn__strv argv = { 0 };
     AUTO_FREE char *path = NULL;
     struct libspawn__daemon_plan daemon_plan = { .label = m->label,
                                                  .envp = environ };
-    int rc = lost ? libspawn__supervised_command(m->host.state_dir, options,
-                                                 plan->name, &path, &argv, err)
-                  : libspawn__fail_nomem(err);
+    int rc;
 
+    if (!lost || !control) {
+        return libspawn__fail_nomem(err);
+    }
+    options[n_options++] = "--monitored";
+    if (m->death) {
+        options[n_options++] = "--again";
+        options[n_options++] = lost;
+    } else if (plan->is_adopting) {
+        options[n_options++] = "--adopt";
+    }
+    if (!m->death && plan->control) {
+        options[n_options++] = control;
+    }
+    rc = libspawn__supervised_command(m->host.state_dir, options, plan->name,
+                                      &path, &argv, err);
     if (rc) {
         return rc;
     }

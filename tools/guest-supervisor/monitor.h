@@ -22,6 +22,7 @@ struct monitor_plan {
     char *name;      /* of the guest */
     bool is_adopting;
     bool is_again;      /* for one that runs, or has just ended */
+    const char *control; /* of the first one; the next remember it; or NULL */
     int64_t restart_ms; /* between two starts at least */
 };
 

@@ -110,19 +110,28 @@ listen_anew(struct libspawn_create *create, struct libspawn_plan *plan,
     return 0;
 }
 
-/* The configuration may be another one than that of the start before. */
+/* What a start before left: the configuration may be another one now. */
 static void
 forget_others(struct libspawn_create *create)
 {
     const struct libspawn_guest_config *config = create->config;
-    size_t i;
+    struct libspawn__store *store = create->host->store;
+    unsigned int i;
 
     for (i = 0; create->held && i < LIBSPAWN__DM_SERIALS_MAX; i++) {
         libspawn__held_confirm_serial(
             create->held, i, i < config->n_serials ? config->serials[i] : "");
     }
-    if (create->is_again) {
-        libspawn__serials_remove(create->host->store, create->domid);
+    if (!create->is_again) {
+        return;
+    }
+    libspawn__serials_remove(store, create->domid);
+    for (i = 0; i < LIBSPAWN__DM_SERIALS_MAX; i++) {
+        AUTO_FREE char *node = libspawn__path_serial_address(create->domid, i);
+
+        if (node) {
+            libspawn__store_discard(store, NULL, node, NULL);
+        }
     }
 }
 

@@ -129,8 +129,8 @@ struct libspawn_guest_config {
      * "class:CCCC#N" each; "A|B" is one of the two.  NULL terminated. */
     char **pci;
     size_t n_pci;
-    char **serials; /* one per port: "pty", "unix", "none", "/dev/..."; NULL
-                       terminated, NULL when none */
+    char **serials; /* one per port: "pty", "unix", "none", an address, or as
+                       QEMU names it; NULL terminated, NULL when none */
     size_t n_serials;
 
     struct libspawn_vnc vnc;

@@ -1,5 +1,6 @@
 #include "proc/pidfile.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,11 +87,38 @@ struct stale {
     bool was_found;
 };
 
+/* Of one who died between making it and giving it its name.  Who makes one
+ * has the pid file, so nobody does. */
+static void
+remove_unfinished(const char *socket)
+{
+    AUTO_FREE char *prefix =
+        libspawn__str_format("%s" LIBSPAWN__STREAM_NEW, socket);
+    const char *slash = strrchr(socket, '/');
+    AUTO_FREE char *dir = slash ? strndup(socket, (size_t)(slash - socket) + 1)
+                                : strdup("./");
+    DIR *entries = prefix && dir ? opendir(dir) : NULL;
+    struct dirent *entry;
+
+    while (entries && (entry = readdir(entries))) {
+        AUTO_FREE char *path =
+            libspawn__str_format("%s%s", slash ? dir : "", entry->d_name);
+
+        if (path && libspawn__str_has_prefix(path, prefix)) {
+            libspawn__stream_remove_dead(path);
+        }
+    }
+    if (entries) {
+        closedir(entries);
+    }
+}
+
 static int
 deal_with(struct stale *stale, struct libspawn_err *err)
 {
     if (stale->beside) {
         libspawn__stream_remove_dead(stale->beside);
+        remove_unfinished(stale->beside);
     }
     if (stale->new_path && rename(stale->new_path, stale->path) < 0) {
         return libspawn__fail_errno(err, errno, "making '%s'", stale->path);
@@ -121,8 +149,8 @@ take_stale(struct stale *stale, pid_t *owner_r, struct libspawn_err *err)
         AUTO_PIDREF struct libspawn__pidref ref = LIBSPAWN__PIDREF_INIT;
         pid_t pid = read_pid(fd);
 
-        if (pid && libspawn__pidref_from_pid(pid, &ref, NULL) ==
-                       LIBSPAWN_ERR_GONE) {
+        if (pid &&
+            libspawn__pidref_from_pid(pid, &ref, NULL) == LIBSPAWN_ERR_GONE) {
             return 0; /* it is just ending, and its lock with it */
         }
         if (owner_r) {

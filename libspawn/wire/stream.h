@@ -64,6 +64,7 @@ enum libspawn__stream_kind libspawn__stream_kind(const char *name);
  * That is up to the caller.  "ptcp:" is LIBSPAWN_ERR_DENIED. */
 int libspawn__stream_listen(const char *name, mode_t mode, int *fd_r,
                             struct libspawn_err *err);
+#define LIBSPAWN__STREAM_NEW ".tmp-" /* what follows is of the moment */
 
 /* The same where the host's configuration allows "ptcp:", which has no mode
  * and lets everybody connect who reaches the port. */

@@ -14,7 +14,9 @@
 
 #include "base/auto.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "tests/lib/harness.h"
+#include "wire/stream.h"
 
 #define PATH "daemon.pid"
 
@@ -384,6 +386,48 @@ TEST_TIMEOUT(pidfile_left_and_wanted_by_four_at_once__who_has_it_knows, 60)
         ck_assert_int_eq(unlink(PATH), 0);
     }
     assert_alone();
+}
+
+/* Its socket, and one that it was just making; not those of others. */
+TEST(pidfile_of_a_dead_process__is_tidied_with_its_sockets)
+{
+    static const struct {
+        const char *path;
+        bool is_left;
+    } cases[] = {
+        { "d.sock", false },
+        { "d.sock.tmp-01234567", false },
+        { "d.sock.tmp-file", true },
+        { "e.sock", true },
+        { PATH, false },
+    };
+    size_t i;
+
+    harness_write_file(PATH, "1\n");
+    harness_write_file("d.sock.tmp-file", "");
+    for (i = 0; i < 4; i++) {
+        AUTO_FREE char *name = libspawn__str_format("punix:%s", cases[i].path);
+        int fd;
+
+        if (!libspawn__stream_listen(name, 0600, &fd, NULL)) {
+            close(fd);
+        }
+    }
+    assert_ok(libspawn__pidfile_tidy(PATH, "d.sock", NULL), NULL);
+    for (i = 0; i < ARRAY_SIZE(cases); i++) {
+        ck_assert_int_eq(!access(cases[i].path, F_OK), cases[i].is_left);
+    }
+}
+
+TEST(pidfile_of_a_dead_process__is_tidied_without_a_socket_in_use)
+{
+    AUTO_FD int fd = -1;
+
+    harness_write_file(PATH, "1\n");
+    assert_ok(libspawn__stream_listen("punix:d.sock", 0600, &fd, NULL), NULL);
+    assert_ok(libspawn__pidfile_tidy(PATH, "d.sock", NULL), NULL);
+    ck_assert_int_eq(access("d.sock", F_OK), 0);
+    ck_assert_int_ne(access(PATH, F_OK), 0);
 }
 
 TEST_MAIN("pidfile")

@@ -318,6 +318,7 @@ on_release(struct libspawn__store_watch *watch, const char *path)
             libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_DESTROYED,
                                       "elsewhere", "by another toolstack");
         }
+        libspawn__supervisor_tell_stopped(s, NULL);
         libspawn__supervisor_move(s, LIBSPAWN__ON_GONE);
     } else if (!rc && end != LIBSPAWN__END_NONE &&
                s->end == LIBSPAWN__END_NONE) {

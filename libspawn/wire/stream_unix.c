@@ -214,7 +214,8 @@ listen_unix(const char *path, mode_t mode, int *fd_r, struct libspawn_err *err)
     if (rc) {
         return rc;
     }
-    temporary_path = libspawn__str_format("%s" LIBSPAWN__STREAM_NEW "%08x", path, suffix);
+    temporary_path =
+        libspawn__str_format("%s" LIBSPAWN__STREAM_NEW "%08x", path, suffix);
     if (!temporary_path) {
         return libspawn__fail_nomem(err);
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "dm/dm.h"
+#include "dm/serial.h"
 #include "dm/vnc.h"
 #include "guest/confine.h"
 #include "guest/create.h"
@@ -470,7 +471,22 @@ start_program(struct libspawn_create *create, const char *program,
     return rc;
 }
 
-/* One that keeps its rights is not asked what it supports. */
+/* Whether it has to be asked what it supports: how rights are given up, and
+ * how to connect again, is not the same for all. */
+static bool
+is_probed(const struct libspawn_create *create)
+{
+    const struct libspawn_guest_config *config = create->config;
+    bool is_probed = create->restricted.is_on || create->restricted.has_user;
+    size_t i;
+
+    for (i = 0; !is_probed && i < config->n_serials; i++) {
+        is_probed = libspawn__serial_kind(config->serials[i]) ==
+                    LIBSPAWN__SERIAL_CONNECTS;
+    }
+    return is_probed;
+}
+
 static int
 start_device_model(struct libspawn_create *create, struct libspawn_err *err)
 {
@@ -488,7 +504,7 @@ start_device_model(struct libspawn_create *create, struct libspawn_err *err)
     if (rc) {
         return rc;
     }
-    return create->restricted.is_on || create->restricted.has_user
+    return is_probed(create)
                ? libspawn__confine_probe(create, program, start_program, err)
                : start_program(create, program, &unknown, err);
 }

@@ -44,11 +44,36 @@ libspawn__supervisor_stop_removal(struct libspawn__supervisor *s)
     }
 }
 
+/* By its name, which goes last. */
+static bool
+is_there(struct libspawn__supervisor *s)
+{
+    AUTO_FREE char *name = NULL;
+
+    return libspawn_guest_get_name(s->host, s->domid, &name, NULL) !=
+           LIBSPAWN_ERR_NOT_FOUND;
+}
+
+/* A script that fails does not keep the guest, but it is told. */
+static bool
+has_failed(struct libspawn__supervisor *s, const struct libspawn_err *err)
+{
+    if (!err || err->code == LIBSPAWN_ERR_NOT_FOUND) {
+        return false;
+    }
+    if (is_there(s)) {
+        return true;
+    }
+    libspawn__supervisor_note(s, LIBSPAWN_GUEST_EVENT_DESTROYED, NULL,
+                              err->text);
+    return false;
+}
+
 /* The removal is over and forgotten. */
 static void
 finish(struct libspawn__supervisor *s, const struct libspawn_err *err)
 {
-    bool is_failed = err && err->code != LIBSPAWN_ERR_NOT_FOUND;
+    bool is_failed = has_failed(s, err);
 
     if (s->removal) {
         forget(s);

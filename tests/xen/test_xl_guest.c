@@ -431,18 +431,21 @@ TEST_TIMEOUT(xl_on_xen__device_model_that_is_killed_is_told_and_guest_kept,
     assert_nothing_left();
 }
 
-/* The stock script for disks, but slow to give up the device. */
+/* The stock script for disks, but slow to give up the device; its exit status
+ * then. */
 static void
-write_slow_config(void)
+write_slow_config(int seconds, int status)
 {
     AUTO_FREE char *script =
         libspawn__str_format("#!/bin/sh\n"
                              "if [ \"$1\" = remove ]; then\n"
-                             "    sleep 3\n"
+                             "    sleep %d\n"
                              "    touch %s/removed\n"
+                             "    /etc/xen/scripts/block \"$@\"\n"
+                             "    exit %d\n"
                              "fi\n"
                              "exec /etc/xen/scripts/block \"$@\"\n",
-                             harness_dir());
+                             seconds, harness_dir(), status);
     AUTO_FREE char *text = libspawn__str_format(
         "name = \"hello\"\ntype = \"hvm\"\nmemory = 32\nvcpus = 1\n"
         "disk = [ '%s/hello.img,raw,hda,rw', 'format=raw,vdev=xvdb,access=rw,"
@@ -501,7 +504,7 @@ TEST_TIMEOUT(xl_on_xen__supervisor_answers_while_a_script_of_its_guest_is_slow,
     AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
     int64_t longest;
 
-    write_slow_config();
+    write_slow_config(3, 0);
     EXPECT(0, OURS("create", "-p", "hello.cfg", "on_dm_crash=\"destroy\""));
     session = open_control();
     ck_assert_int_eq(kill(read_model_pid(), SIGKILL), 0);
@@ -509,6 +512,27 @@ TEST_TIMEOUT(xl_on_xen__supervisor_answers_while_a_script_of_its_guest_is_slow,
     ck_assert_int_eq(access("removed", F_OK), 0);
     ck_assert_int_lt(longest, 1500);
     assert_nothing_left();
+}
+
+TEST_TIMEOUT(xl_on_xen__guest_whose_script_fails_is_removed_all_the_same,
+             LONG_S)
+{
+    AUTO_RPC_SESSION struct libspawn__rpc_session *session = NULL;
+    struct follower follower;
+
+    write_slow_config(0, 3);
+    follow(&follower);
+    EXPECT(0, OURS("create", "-p", "hello.cfg", "on_dm_crash=\"destroy\""));
+    session = open_control();
+    ck_assert_int_eq(kill(read_model_pid(), SIGKILL), 0);
+    ask_until_it_leaves(session);
+    assert_reads(follower.messages, "remove failed with exit code 3");
+    stop_following(&follower);
+    assert_nothing_left();
+    /* The name is free at once. */
+    write_config();
+    EXPECT(0, OURS("create", "-p", "hello.cfg"));
+    EXPECT(0, OURS("destroy", "hello"));
 }
 
 /* Whether the interface, which is made to be up, has a carrier. */

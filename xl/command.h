@@ -16,6 +16,7 @@ struct xl {
     const struct xl__command *command;
     const char *state_dir;  /* --state-dir; NULL: default */
     const char *next_guest; /* that will be created; NULL: none */
+    bool is_ending; /* a guest, which is not to get a lost supervisor back */
     unsigned int verbose;
     bool as_json; /* --json: what is the matter goes to stdout, as an object */
     bool is_quiet;            /* no progress, no warnings */

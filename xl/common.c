@@ -165,7 +165,7 @@ xl__try_open_host(struct xl *xl, struct libspawn_err *err)
     }
     if (!rc && !xl->host) {
         rc = libspawn_host_open(xl->ctx, &options, &xl->host, err);
-        if (!rc) {
+        if (!rc && !xl->is_ending) {
             libspawn__supervised_restore(xl->host);
         }
     }

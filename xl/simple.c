@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "guest/supervised.h"
 #include "wire/json.h"
 #include "xl/command.h"
 
@@ -29,7 +30,14 @@ call_on_guest(struct xl *xl, int argc, char *argv[], guest_call *call)
 int
 xl__destroy_run(struct xl *xl, int argc, char *argv[])
 {
-    return call_on_guest(xl, argc, argv, libspawn_guest_destroy);
+    int status;
+
+    xl->is_ending = true;
+    status = call_on_guest(xl, argc, argv, libspawn_guest_destroy);
+    if (xl->host) {
+        libspawn__supervised_restore(xl->host); /* of the others */
+    }
+    return status;
 }
 
 int

@@ -145,7 +145,7 @@ assert_untouched(const struct files *files)
 
 /* ---- Flapping ---------------------------------------------------------- */
 
-/* Covers A1. */
+/* Covers A1, M5. */
 TEST_TIMEOUT(replacement_that_accepts_and_dies__changes_nothing_on_the_host,
              SUPERVISED_TEST_S)
 {
@@ -239,7 +239,7 @@ TEST_TIMEOUT(guest_that_runs__is_admitted_at_once_and_once, XL_TEST_S)
     destroy(G);
 }
 
-/* Covers A4. */
+/* Covers A4, M4. */
 TEST_TIMEOUT(model_that_answers_but_never_runs__is_admitted_by_time,
              SUPERVISED_TEST_S)
 {
@@ -385,7 +385,7 @@ TEST_TIMEOUT(mute_model__is_listed_connected_and_not_admitted,
 }
 
 /* One that takes the place of another says no more than the first one. */
-/* Covers A2. */
+/* Covers A2, M4. */
 TEST_TIMEOUT(mute_replacement__is_listed_connected_and_not_admitted, XL_TEST_S)
 {
     AUTO_OUTPUT struct harness_output json = { 0 };
@@ -862,7 +862,7 @@ crash_and_await(size_t n)
     ck_assert_uint_eq(if_nametoindex(TAP), index);
 }
 
-/* Covers A11. */
+/* Covers A11, M8. */
 TEST_TIMEOUT(tap_of_a_guest__stays_as_it_is_during_ten_crashes,
              SUPERVISED_TEST_S)
 {

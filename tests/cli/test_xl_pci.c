@@ -237,7 +237,7 @@ TEST_TIMEOUT(device_of_a_guest__is_an_argument_of_its_device_model, XL_TEST_S)
     run_ok("destroy", G);
 }
 
-/* Covers A12, P5.  At true times: two seconds without a device model. */
+/* Covers A12, P5, M8.  At true times: two seconds without a device model. */
 TEST_TIMEOUT(devices_of_a_held_guest__stay_its_own_without_a_device_model,
              XL_TEST_S)
 {

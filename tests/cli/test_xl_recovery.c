@@ -95,7 +95,7 @@ assert_told(const char *line)
 
 /* ---- What it says ------------------------------------------------------ */
 
-/* Covers R10, R15. */
+/* Covers R10, R15, M5. */
 TEST_TIMEOUT(script_that_says_restart__is_told_all_and_obeyed_once, XL_TEST_S)
 {
     begin("exit 0");
@@ -256,7 +256,7 @@ TEST_TIMEOUT(script_that_cannot_be_run__no_guest_is_created, XL_TEST_S)
 
 /* ---- What it may do ---------------------------------------------------- */
 
-/* No lock is held while it runs, and its supervisor answers. */
+/* No lock is held while it runs, and its supervisor answers.  Covers M6. */
 TEST_TIMEOUT(script_that_asks_xl_about_its_guest__is_answered, XL_TEST_S)
 {
     AUTO_FREE char *said = NULL;

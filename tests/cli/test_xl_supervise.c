@@ -108,6 +108,7 @@ TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
     end_guest();
 }
 
+/* Covers M13. */
 TEST_TIMEOUT(supervisor_asked_to_leave__is_not_followed_but_on_demand,
              XL_TEST_S)
 {
@@ -367,7 +368,7 @@ TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
 
 /* ---- A parent that stays ----------------------------------------------- */
 
-/* Covers D4. */
+/* Covers D4, M3. */
 TEST_TIMEOUT(monitored_start_that_fails__status_passes_through, XL_TEST_S)
 {
     supervised_begin();

@@ -169,7 +169,7 @@ TEST_TIMEOUT(create_in_the_foreground_interrupted__leaves_the_guest,
 
 /* ---- A start that fails ------------------------------------------------ */
 
-/* Covers D3, D10. */
+/* Covers D3, D10, M3. */
 TEST_TIMEOUT(model_that_exits__gives_its_status_to_the_caller_of_xl, XL_TEST_S)
 {
     begin_with_model("'--stderr=no such disk', '--exit=37'");

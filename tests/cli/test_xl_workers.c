@@ -293,7 +293,7 @@ TEST_TIMEOUT(disk_that_hangs__is_named_at_the_limit, XL_TEST_S)
     xl_assert_nothing_left();
 }
 
-/* Covers D18, W15. */
+/* Covers D18, W15, M2. */
 TEST_TIMEOUT(supervisor_killed_while_its_worker_hangs__is_known_at_once,
              XL_TEST_S)
 {
@@ -443,7 +443,7 @@ is_summarized(void *user)
     return strstr(events.out, "post-mortem");
 }
 
-/* Covers F11. */
+/* Covers F11, M10. */
 TEST_TIMEOUT(core_of_a_device_model__is_summarized_in_its_log, XL_TEST_S)
 {
     AUTO_OUTPUT struct harness_output create = { 0 };

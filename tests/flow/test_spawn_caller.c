@@ -148,7 +148,7 @@ look_up_reaped(void *user, pid_t pid, int *status_r)
     return -1;
 }
 
-/* Covers X9. */
+/* Covers X9, M9. */
 TEST(caller_that_reaps_everything_with_hook__gets_the_right_status)
 {
     int n_calls = 0;

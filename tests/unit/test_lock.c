@@ -206,7 +206,7 @@ TEST(content_of_its_own__is_left_alone)
     ck_assert_str_eq(released, "12\n");
 }
 
-/* Covers L4. */
+/* Covers L4, M1. */
 TEST(forked_child__does_not_hold_it_and_says_so)
 {
     AUTO_LOCK struct libspawn__lock lock = LIBSPAWN__LOCK_INIT;

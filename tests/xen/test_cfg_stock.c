@@ -199,6 +199,7 @@ static const struct {
     { "pass-empty-strings.cfg", "an empty string is none here" },
     { "pass-escapes.cfg", "stock refuses escapes with digits" },
     { "pass-minimal.cfg", "stock wants a kernel" },
+    { "pass-pci.cfg", "stock has no choice among devices" },
     { "pass-traditional.cfg", "not supported" },
     { "pass-unknown-keys.cfg", "some are known to stock" },
     { "pass-utf8.cfg", "stock refuses escapes with digits" },

@@ -675,6 +675,7 @@ TEST_TIMEOUT(model_that_was_given_up_and_goes_on__is_admitted_again,
     AUTO_OUTPUT struct harness_output list = { 0 };
     pid_t model;
 
+    supervised_stay_quick();
     begin("");
     model = give_up();
     ck_assert_int_eq(kill(model, SIGCONT), 0);
@@ -698,6 +699,7 @@ TEST_TIMEOUT(model_that_was_given_up_and_serves_again__is_admitted_again,
     struct xl_process supervisor;
     pid_t model;
 
+    supervised_stay_quick();
     begin("");
     supervised_await_state(G, "admitted");
     model = supervised_model_pid(G);
@@ -721,6 +723,7 @@ TEST_TIMEOUT(supervisor_of_a_model_that_was_given_up__may_become_another,
     AUTO_OUTPUT struct harness_output reexec = { 0 };
     pid_t model;
 
+    supervised_stay_quick();
     begin("");
     model = give_up();
     reexec = xl_run("supervise", "--reexec", G);
@@ -752,6 +755,7 @@ TEST_TIMEOUT(hold_limit_reached__whoever_comes_next_tries_no_more,
     pid_t former;
     pid_t model;
 
+    supervised_stay_quick();
     supervised_begin();
     supervised_write_config(G, "");
     supervised_set_model(G, "--mute-after=1");
@@ -782,6 +786,7 @@ TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
 {
     struct xl_process supervisor;
 
+    supervised_stay_quick();
     supervised_begin();
     supervised_write_config(G, "on_dm_crash = 'destroy'");
     supervised_set_model(G, "--mute-after=1");
@@ -798,6 +803,7 @@ TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
 TEST_TIMEOUT(hold_limit_while_a_mute_model_starts__the_guest_is_kept,
              SUPERVISED_TEST_S)
 {
+    supervised_stay_quick();
     begin("on_dm_crash = 'restart'");
     supervised_set_model(G, "--mute");
     kill_model(G);

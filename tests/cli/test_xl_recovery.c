@@ -377,6 +377,7 @@ TEST_TIMEOUT(supervisor_killed_after_it_said_destroy__the_next_destroys,
 /* Covers R14. */
 TEST_TIMEOUT(script_that_never_gives_up__has_ten_tries, SUPERVISED_TEST_S)
 {
+    supervised_stay_quick();
     supervised_begin_slowly(25); /* the limit of holding is later */
     write_script("exit 0");
     supervised_write_config(G, LINES);
@@ -446,6 +447,7 @@ TEST_TIMEOUT(hold_limit_with_script_that_heals__the_model_is_admitted,
 {
     pid_t model;
 
+    supervised_stay_quick();
     begin_mute("kill -CONT $XL_MODEL_PID; exit 0");
     model = stop_model();
     supervised_await_event(G, "released", 1);
@@ -463,6 +465,7 @@ TEST_TIMEOUT(hold_limit_with_script_that_kills__another_model_is_started,
 {
     pid_t model;
 
+    supervised_stay_quick();
     begin_mute("kill -KILL $XL_MODEL_PID; "
                "while kill -0 $XL_MODEL_PID; do sleep 0.1; done; exit 0");
     model = stop_model();

@@ -259,6 +259,10 @@ TEST(identity_look_at_a_process_without_its_first_thread__is_not_gone)
     {
         AUTO_PIDREF struct libspawn__pidref ref = refer_to(pid);
 
+        if (ref.is_by_number) {
+            end(pid);
+            TEST_SKIP("only a pidfd tells such a process from a dead one");
+        }
         while (state.letter != 'Z') {
             assert_ok(libspawn__identity_look(&ref.id, &state, NULL), NULL);
         }

@@ -222,7 +222,7 @@ share(struct libspawn__held *held, const struct libspawn__pidref *ref,
         libspawn__str_to_u64(number, 0, INT32_MAX, &theirs, NULL)) {
         return;
     }
-    fd = (int)syscall(SYS_pidfd_getfd, ref->fd, (int)theirs, 0u);
+    fd = take(ref, (int)theirs);
     if (fd >= 0) {
         libspawn__held_keep(held, index, fd);
     }

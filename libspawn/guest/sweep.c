@@ -13,10 +13,19 @@
 #include "guest/removal.h"
 #include "guest/supervised.h"
 
-/* ---- Creations --------------------------------------------------------- */
-
 /* Told before the intent goes, and not again if the one who told it died in
  * between. */
+static int
+tell_once(struct libspawn_host *host, const struct libspawn__event *event,
+          struct libspawn_err *err)
+{
+    return libspawn__events_have(host->state_dir, event)
+               ? 0
+               : libspawn__event_append(host, event, err);
+}
+
+/* ---- Creations --------------------------------------------------------- */
+
 static void
 note_abandoned(struct libspawn_host *host,
                const struct libspawn__intent *intent)
@@ -30,9 +39,7 @@ note_abandoned(struct libspawn_host *host,
         .text = "its creator died",
     };
 
-    if (!libspawn__events_have(host->state_dir, &event)) {
-        libspawn__event_append(host, &event, NULL);
-    }
+    tell_once(host, &event, NULL);
 }
 
 /* Somebody who has the lock of that number has to do with what is left of it:
@@ -89,9 +96,8 @@ tell_removal(struct libspawn_host *host,
         .kind = LIBSPAWN_GUEST_EVENT_DESTROYED,
     };
 
-    if (!rc && !is_there(host, intent) &&
-        !libspawn__events_have(host->state_dir, &event)) {
-        rc = libspawn__event_append(host, &event, err);
+    if (!rc && !is_there(host, intent)) {
+        rc = tell_once(host, &event, err);
     }
     if (!rc) {
         libspawn__intent_remove(host, intent->kind, intent->uuid);

@@ -21,27 +21,19 @@
 #define G "tale"
 #define STILL_HOLDING "holding\",\"reason\":\"still"
 
-static void
-run_ok(const char *command, const char *argument)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run(command, argument);
-
-    xl_assert_ok(&output);
-}
-
 /* A guest that runs. */
 static void
 begin(const char *lines)
 {
     supervised_begin();
     supervised_write_config(G, lines);
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
 }
 
 static void
 destroy(const char *guest)
 {
-    run_ok("destroy", guest);
+    xl_ok("destroy", guest);
     ck_assert(!supervised_is(guest));
 }
 
@@ -158,7 +150,7 @@ TEST_TIMEOUT(replacement_that_accepts_and_dies__changes_nothing_on_the_host,
 
     supervised_begin_slowly(25);
     supervised_write_config(G, "on_dm_crash = 'restart'");
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     supervised_await_event(G, "admitted", 1);
     remember(&files);
     dying = libspawn__str_format("--die-after=%d --status=inmigrate",
@@ -199,7 +191,7 @@ TEST_TIMEOUT(guest_beside_one_that_flaps__does_not_notice, SUPERVISED_TEST_S)
 
     begin("on_dm_crash = 'restart'");
     supervised_write_config("calm", "on_dm_crash = 'restart'");
-    run_ok("create", "calm.cfg");
+    xl_ok("create", "calm.cfg");
     supervised_await_event("calm", "admitted", 1);
     supervisor = supervised_pid("calm");
     model = supervised_model_pid("calm");
@@ -302,7 +294,7 @@ TEST_TIMEOUT(guest_that_was_paused__is_started_again_paused, XL_TEST_S)
 
     begin("on_dm_crash = 'restart'");
     supervised_await_state(G, "admitted");
-    run_ok("pause", G);
+    xl_ok("pause", G);
     kill_model(G);
     supervised_await_event(G, "released", 1);
     list = xl_run("list", G);
@@ -325,7 +317,7 @@ TEST_TIMEOUT(guest_paused_as_its_model_dies__is_started_again_paused,
     supervisor = supervised_pid(G);
     model = supervised_model_pid(G);
     kill(supervisor, SIGSTOP);
-    run_ok("pause", G);
+    xl_ok("pause", G);
     ck_assert_int_eq(kill(model, SIGKILL), 0);
     kill(supervisor, SIGCONT);
     supervised_await_event(G, "released", 1);
@@ -340,7 +332,7 @@ TEST_TIMEOUT(guest_that_was_paused__is_adopted_as_it_is, XL_TEST_S)
     struct xl_process supervisor;
 
     begin("");
-    run_ok("pause", G);
+    xl_ok("pause", G);
     supervised_kill(G, SIGKILL);
     supervisor = supervised_adopt(G);
     supervised_await_admissions(G, 2);
@@ -372,7 +364,7 @@ TEST_TIMEOUT(mute_model__is_listed_connected_and_not_admitted,
     supervised_begin();
     supervised_write_config(G, "");
     supervised_set_model(G, "--mute-after=1");
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     ck_assert_uint_eq(supervised_count_admissions(G), 1);
     supervised_kill(G, SIGKILL);
     supervisor = supervised_adopt(G);
@@ -414,7 +406,7 @@ TEST_TIMEOUT(real_qemu_whose_monitor_is_occupied__is_connected_not_admitted,
     }
     supervised_begin();
     xl_write_config("");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     supervised_kill(G, SIGKILL);
     assert_ok(libspawn__stream_open("unix:state/guests/1/qmp-own", XL_WAIT_MS,
                                     &occupant, NULL),
@@ -485,7 +477,7 @@ TEST_TIMEOUT(mute_model__is_told_of_again_once_a_minute, SUPERVISED_TEST_S)
     supervised_begin();
     supervised_write_config(G, "");
     supervised_set_model(G, "--mute-after=1");
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
     supervisor = supervised_adopt(G);
     supervised_await_event(G, "holding", 1);
@@ -631,7 +623,7 @@ TEST_TIMEOUT(hold_limit_with_preserve__the_guest_is_kept_and_it_is_told_once,
     supervised_begin();
     supervised_write_config(G, "");
     supervised_set_model(G, "--mute-after=1");
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
     supervisor = supervised_adopt(G);
     supervised_await_event(G, "preserved", 1);
@@ -661,7 +653,7 @@ give_up(void)
 
     supervised_kill(G, SIGKILL);
     ck_assert_int_eq(kill(model, SIGSTOP), 0);
-    run_ok("list", G);
+    xl_ok("list", G);
     ck_assert(harness_wait_until(is_another, &former, XL_WAIT_MS));
     supervised_await_event(G, "preserved", 1);
     supervised_await_state(G, "failed");
@@ -759,9 +751,9 @@ TEST_TIMEOUT(hold_limit_reached__whoever_comes_next_tries_no_more,
     supervised_begin();
     supervised_write_config(G, "");
     supervised_set_model(G, "--mute-after=1");
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
-    run_ok("supervise", G);
+    xl_ok("supervise", G);
     supervised_await_event(G, "preserved", 1);
     supervised_await_state(G, "failed");
     model = supervised_model_pid(G);
@@ -772,7 +764,7 @@ TEST_TIMEOUT(hold_limit_reached__whoever_comes_next_tries_no_more,
     xl_assert_ok(&reexec);
     ck_assert(supervised_is_state(G, "failed"));
     supervised_kill(G, SIGKILL);
-    run_ok("list", "--json");
+    xl_ok("list", "--json");
     ck_assert(harness_wait_until(is_adopted, &former, XL_WAIT_MS));
     ck_assert_int_eq(supervised_model_pid(G), model);
     ck_assert_uint_eq(supervised_count_events(G, "holding"), n_holding);
@@ -790,7 +782,7 @@ TEST_TIMEOUT(hold_limit_with_destroy__the_guest_is_removed, SUPERVISED_TEST_S)
     supervised_begin();
     supervised_write_config(G, "on_dm_crash = 'destroy'");
     supervised_set_model(G, "--mute-after=1");
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     supervised_kill(G, SIGKILL);
     supervisor = supervised_adopt(G);
     supervised_await_event(G, "destroyed", 1);
@@ -848,7 +840,7 @@ begin_with_tap(void)
     supervised_begin();
     xl_write_config("on_dm_crash = 'restart'\n"
                     "vif = [ 'type=ioemu,vifname=" TAP ",net=tap' ]");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     ck_assert_uint_ne(if_nametoindex(TAP), 0);
     ck_assert(has_carrier());
     return true;

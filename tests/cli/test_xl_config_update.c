@@ -21,15 +21,6 @@ begin(void)
 }
 
 static void
-end(void)
-{
-    AUTO_OUTPUT struct harness_output destroy = xl_run("destroy", XL_GUEST);
-
-    xl_assert_ok(&destroy);
-    xl_assert_nothing_left();
-}
-
-static void
 assert_version(const char *version)
 {
     AUTO_OUTPUT struct harness_output output =
@@ -65,7 +56,7 @@ TEST_TIMEOUT(update__is_stored_for_the_next_start_only, XL_TEST_S)
     ck_assert_str_eq(after.out, before.out);
     assert_version("1.1");
     assert_next_memory(24);
-    end();
+    xl_destroy_guest();
 }
 
 /* Covers L17. */
@@ -90,7 +81,7 @@ TEST_TIMEOUT(update_of_an_old_version__is_refused_and_writes_nothing,
                    "memory=48");
     xl_assert_ok(&third);
     assert_next_memory(48);
-    end();
+    xl_destroy_guest();
 }
 
 /* Covers L17. */
@@ -114,7 +105,7 @@ TEST_TIMEOUT(two_updates_of_one_version_at_once__exactly_one_wins, XL_TEST_S)
         assert_next_memory(a ? 48 : 24);
     }
     assert_version("1.10");
-    end();
+    xl_destroy_guest();
 }
 
 /* Whoever began with a guest that is gone must not change its successor. */
@@ -124,11 +115,11 @@ TEST_TIMEOUT(version_of_an_earlier_guest__is_refused, XL_TEST_S)
     AUTO_OUTPUT struct harness_output update = { 0 };
 
     begin();
-    end();
+    xl_destroy_guest();
     create = xl_run("create", XL_CONFIG);
     update = xl_run("config-update", "--base=1.0", XL_GUEST, XL_CONFIG);
     xl_assert_error(&update, 1, "its version is 2.0, not '1.0'");
-    end();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(update_by_the_file_of_another_guest__is_refused, XL_TEST_S)
@@ -140,7 +131,7 @@ TEST_TIMEOUT(update_by_the_file_of_another_guest__is_refused, XL_TEST_S)
     xl_assert_error(&update, 1, "is for a guest 'other', but this one is '"
                                 XL_GUEST "'");
     assert_version("1.0");
-    end();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(update_by_a_wrong_file__is_refused, XL_TEST_S)
@@ -155,7 +146,7 @@ TEST_TIMEOUT(update_by_a_wrong_file__is_refused, XL_TEST_S)
     xl_assert_error(&missing, 1, "missing.cfg");
     assert_version("1.0");
     ck_assert_int_ne(access(NEXT_CONFIG, F_OK), 0);
-    end();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(update_without_guest_or_file__is_a_usage_error, XL_TEST_S)

@@ -22,14 +22,6 @@
 
 #define G "tale"
 
-static void
-run_ok(const char *command, const char *argument)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run(command, argument);
-
-    xl_assert_ok(&output);
-}
-
 /* A guest that runs. */
 static void
 begin(const char *lines, const char *model)
@@ -37,14 +29,14 @@ begin(const char *lines, const char *model)
     supervised_begin();
     supervised_write_config(G, lines);
     supervised_set_model(G, model);
-    run_ok("create", G ".cfg");
+    xl_ok("create", G ".cfg");
     supervised_await_state(G, "admitted");
 }
 
 static void
 end(void)
 {
-    run_ok("destroy", G);
+    xl_ok("destroy", G);
     ck_assert(!supervised_is(G));
 }
 
@@ -110,7 +102,7 @@ TEST_TIMEOUT(stop_destroy_of_the_real_qemu__the_same, XL_TEST_S)
     }
     supervised_begin();
     xl_write_config("on_poweroff = 'restart'");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     assert_ok(call("stop", "{\"how\":\"destroy\"}", NULL, &err), &err);
     await_gone();
     xl_assert_nothing_left();
@@ -258,8 +250,8 @@ TEST_TIMEOUT(events__come_from_now_on_until_the_guest_is_gone, XL_TEST_S)
     begin("on_dm_crash = 'restart'", "");
     name = control_name();
     listen_to(&listener, name);
-    run_ok("pause", G);
-    run_ok("unpause", G);
+    xl_ok("pause", G);
+    xl_ok("unpause", G);
     listen_to(&second, name);
     assert_ok(call("stop", "{\"how\":\"destroy\"}", NULL, NULL), NULL);
     turn_until(&listener, &listener.has_ended);
@@ -281,9 +273,9 @@ TEST_TIMEOUT(events_of_another_guest__are_not_told, XL_TEST_S)
     supervised_write_config("other", "");
     name = control_name();
     listen_to(&listener, name);
-    run_ok("create", "other.cfg");
-    run_ok("destroy", "other");
-    run_ok("pause", G);
+    xl_ok("create", "other.cfg");
+    xl_ok("destroy", "other");
+    xl_ok("pause", G);
     end();
     turn_until(&listener, &listener.has_ended);
     libspawn__buf_append(&listener.heard, "", 1);
@@ -354,7 +346,7 @@ TEST_TIMEOUT(events_that_nobody_reads__end_with_an_error_and_hold_up_nobody,
     fd = open_raw("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"events\"}\n");
     free(read_line(fd));
     tell_much(1500);
-    run_ok("pause", G);
+    xl_ok("pause", G);
     ck_assert(supervised_is_state(G, "admitted"));
     do {
         free(line);
@@ -383,7 +375,7 @@ TEST_TIMEOUT(monitor_for_many_at_once__answers_each_its_own, XL_TEST_S)
     }
     supervised_begin();
     xl_write_config("");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     for (i = 0; i < N; i++) {
         AUTO_FREE char *request = libspawn__str_format(
             "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"monitor\","
@@ -417,7 +409,7 @@ TEST_TIMEOUT(monitor_answer_over_the_limit__is_an_error_and_all_goes_on,
     }
     supervised_begin();
     xl_write_config("");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     model = supervised_model_pid(G);
     assert_code(call("monitor",
                      "{\"execute\":\"human-monitor-command\",\"arguments\":"

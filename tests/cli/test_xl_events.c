@@ -14,14 +14,6 @@
 #include "tests/cli/xl_story.h"
 
 static void
-run_ok(const char *command, const char *argument)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run(command, argument);
-
-    xl_assert_ok(&output);
-}
-
-static void
 append(const char *guest, uint32_t domid, const char *text)
 {
     AUTO_FREE char *state_dir = strdup(getenv("XL_STATE_DIR"));
@@ -83,10 +75,10 @@ TEST_TIMEOUT(guest_from_creation_to_destruction__is_told_in_order, XL_TEST_S)
 
     xl_begin();
     xl_write_model_config("'--stderr=x'");
-    run_ok("create", XL_CONFIG);
-    run_ok("pause", XL_GUEST);
-    run_ok("unpause", "1");
-    run_ok("destroy", XL_GUEST);
+    xl_ok("create", XL_CONFIG);
+    xl_ok("pause", XL_GUEST);
+    xl_ok("unpause", "1");
+    xl_ok("destroy", XL_GUEST);
     events = xl_run("events");
     xl_assert_ok(&events);
     assert_in_order(events.out, words);
@@ -105,7 +97,7 @@ TEST_TIMEOUT(guest_left_paused__is_created_and_not_running, XL_TEST_S)
     events = xl_run("events");
     assert_contains(events.out, "created");
     assert_lacks(events.out, "running");
-    run_ok("destroy", XL_GUEST);
+    xl_ok("destroy", XL_GUEST);
 }
 
 /* What xl said of it, and what the events say, is the same. */
@@ -382,7 +374,7 @@ TEST_TIMEOUT(guest_destroyed_by_two_at_once__is_told_once, XL_TEST_S)
         const char *place;
         int n = 0;
 
-        run_ok("create", XL_CONFIG);
+        xl_ok("create", XL_CONFIG);
         runs[0] = xl_start("destroy", XL_GUEST);
         runs[1] = xl_start("destroy", XL_GUEST);
         ck_assert_int_le(xl_wait(&runs[0]) + xl_wait(&runs[1]), 1);

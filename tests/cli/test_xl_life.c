@@ -44,15 +44,6 @@ create(void)
     ck_assert_str_eq(output.out, "");
 }
 
-static void
-destroy(void)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run("destroy", XL_GUEST);
-
-    xl_assert_ok(&output);
-    xl_assert_nothing_left();
-}
-
 /* The state of the guest, as `xl list --json` has it: "running", "" for none.
  * Valid until the next call. */
 static const char *
@@ -92,7 +83,7 @@ TEST_TIMEOUT(guest_is_created_and_destroyed__nothing_is_left, XL_TEST_S)
     xl_write_config("");
     create();
     ck_assert_str_eq(state(), "running");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_in_the_list__has_the_stock_columns, XL_TEST_S)
@@ -117,7 +108,7 @@ TEST_TIMEOUT(guest_in_the_list__has_the_stock_columns, XL_TEST_S)
     ck_assert_uint_eq(memory, 16);
     ck_assert_uint_eq(vcpus, 2);
     ck_assert_str_eq(letters, "r-----");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_long_list__is_the_stock_json, XL_TEST_S)
@@ -131,7 +122,7 @@ TEST_TIMEOUT(guest_long_list__is_the_stock_json, XL_TEST_S)
     xl_assert_ok(&list);
     assert_contains(list.out, "\"domid\": 1");
     assert_contains(list.out, "\"name\": \"" XL_GUEST "\"");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(domid_and_domname__are_inverse, XL_TEST_S)
@@ -148,7 +139,7 @@ TEST_TIMEOUT(domid_and_domname__are_inverse, XL_TEST_S)
     xl_assert_ok(&domname);
     ck_assert_str_eq(domid.out, "1\n");
     ck_assert_str_eq(domname.out, XL_GUEST "\n");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_is_paused_and_unpaused__list_says_so, XL_TEST_S)
@@ -161,7 +152,7 @@ TEST_TIMEOUT(guest_is_paused_and_unpaused__list_says_so, XL_TEST_S)
     run_ok("pause");
     run_ok("unpause");
     ck_assert_str_eq(state(), "running");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_is_created_paused__and_runs_when_told, XL_TEST_S)
@@ -175,7 +166,7 @@ TEST_TIMEOUT(guest_is_created_paused__and_runs_when_told, XL_TEST_S)
     ck_assert_str_eq(state(), "paused");
     run_ok("unpause");
     ck_assert_str_eq(state(), "running");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(create_as_json__tells_name_and_domid, XL_TEST_S)
@@ -187,7 +178,7 @@ TEST_TIMEOUT(create_as_json__tells_name_and_domid, XL_TEST_S)
     output = xl_run("create", "--json", XL_CONFIG);
     xl_assert_ok(&output);
     ck_assert_str_eq(output.out, "{\"name\":\"" XL_GUEST "\",\"domid\":1}\n");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(create_with_overrides__the_last_word_counts, XL_TEST_S)
@@ -214,11 +205,11 @@ TEST_TIMEOUT(domain_ids__are_not_used_again, XL_TEST_S)
     xl_begin();
     xl_write_config("");
     create();
-    destroy();
+    xl_destroy_guest();
     create();
     domid = xl_run("domid", XL_GUEST);
     ck_assert_str_eq(domid.out, "2\n");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(verbose_create__names_every_step, XL_TEST_S)
@@ -237,7 +228,7 @@ TEST_TIMEOUT(verbose_create__names_every_step, XL_TEST_S)
         ck_assert_msg(at != NULL, "step '%s' is not in its place in:\n%s",
                       xl_steps[i], output.err);
     }
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Nobody else may look at its screen or type at its console. */
@@ -258,7 +249,7 @@ TEST_TIMEOUT(files_of_a_guest__are_for_their_owner_only, XL_TEST_S)
         ck_assert_msg(!(st.st_mode & 077), "'%s' has mode %o", paths[i],
                       (unsigned int)st.st_mode & 0777);
     }
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Nothing below an xl that has ended may hold its descriptors. */
@@ -271,7 +262,7 @@ TEST_TIMEOUT(create_in_a_pipeline__ends_the_pipeline, XL_TEST_S)
     output = harness_run("/bin/sh", "-c",
                          "\"$0\" create " XL_CONFIG " 2>&1 | cat", xl_path());
     ck_assert_int_eq(output.status, 0);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- The guest itself -------------------------------------------------- */
@@ -295,7 +286,7 @@ TEST_TIMEOUT(guest_console__greets_and_answers, XL_TEST_S)
     ck_assert(xl_await_words(&console, "you said: again"));
     xl_say(&console, "\x1d");
     ck_assert_int_eq(xl_wait(&console), 0);
-    destroy();
+    xl_destroy_guest();
 }
 
 static bool
@@ -356,7 +347,7 @@ TEST_TIMEOUT(guest_is_kept_when_off__wait_ends_and_it_is_listed_shut_down,
     output = xl_run("shutdown", "-w", "--timeout=20", XL_GUEST);
     xl_assert_ok(&output);
     ck_assert_str_eq(state(), "shutdown");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_ignores_the_power_button__wait_is_over_in_time, XL_TEST_S)
@@ -368,7 +359,7 @@ TEST_TIMEOUT(guest_ignores_the_power_button__wait_is_over_in_time, XL_TEST_S)
     create();
     output = xl_run("shutdown", "-w", "--timeout=1", XL_GUEST);
     xl_assert_error(&output, 75, "has not powered off within 1 s");
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Big-endian, as everything in a PNG. */
@@ -432,7 +423,7 @@ TEST_TIMEOUT(screenshot_of_a_guest_that_greets__is_a_picture_of_it, XL_TEST_S)
     blank_size = check_png("blank.png");
     run_ok("unpause");
     ck_assert(harness_wait_until(screen_shows_text, &blank_size, XL_WAIT_MS));
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(screenshot_into_a_missing_directory__is_an_error, XL_TEST_S)
@@ -444,7 +435,7 @@ TEST_TIMEOUT(screenshot_into_a_missing_directory__is_an_error, XL_TEST_S)
     create();
     output = xl_run("screenshot", XL_GUEST, "missing/now.png");
     xl_assert_error(&output, 1, "'missing/now.png'");
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- A device model that ends ------------------------------------------ */
@@ -505,7 +496,7 @@ TEST_TIMEOUT(model_is_killed_later__list_tells_how_and_destroy_works,
     assert_contains(list.out, "was killed by SIGKILL (Killed)");
     pause = xl_run("pause", XL_GUEST);
     xl_assert_error(&pause, 1, "the device model of domain 1 does not run");
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Covers X15. */
@@ -524,7 +515,7 @@ TEST_TIMEOUT(model_is_gone_and_its_pid_is_another__destroy_harms_nobody,
     kill_identity(&record.child);
     ck_assert(harness_wait_until(is_gone, &record.child, XL_WAIT_MS));
     if (fork_with_pid(record.child.pid) < 0) {
-        destroy();
+        xl_destroy_guest();
         TEST_SKIP("cannot choose the number of a process");
     }
     assert_ok(libspawn__pidref_from_pid(record.child.pid, &innocent, &err),
@@ -552,7 +543,7 @@ TEST_TIMEOUT(watcher_is_killed__guest_lives_and_can_be_destroyed, XL_TEST_S)
     record = read_record();
     kill_identity(&record.watcher);
     ck_assert_str_eq(state(), "running");
-    destroy();
+    xl_destroy_guest();
 }
 
 static bool
@@ -585,7 +576,7 @@ TEST_TIMEOUT(model_is_stopped__list_says_paused_at_once_and_destroy_ends_it,
     began = libspawn__clock_now_ms();
     ck_assert_str_eq(state(), "paused");
     ck_assert_int_lt(libspawn__clock_now_ms() - began, 2000);
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_MAIN_UNLESS("xl_life", xl_no_qemu)

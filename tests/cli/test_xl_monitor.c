@@ -15,24 +15,6 @@
 #include "tests/cli/supervised_story.h"
 #include "tests/lib/processes.h"
 
-static void
-run_ok(const char *const argv[])
-{
-    AUTO_OUTPUT struct harness_output output = harness_run_argv(argv);
-
-    xl_assert_ok(&output);
-}
-#define xl_ok(...)                                                            \
-    run_ok((const char *const[]){ xl_path(), __VA_ARGS__, NULL })
-
-static void
-end_guest(void)
-{
-    xl_ok("destroy", XL_GUEST);
-    ck_assert(harness_wait_children(XL_WAIT_MS));
-    xl_assert_nothing_left();
-}
-
 /* ---- Those there are --------------------------------------------------- */
 
 struct pair {
@@ -119,7 +101,7 @@ TEST_TIMEOUT(monitor_killed__supervisor_brings_another_and_no_news, XL_TEST_S)
     ck_assert_str_eq(after, before);
     ck_assert(process_read(pair.monitor, &process));
     ck_assert(!process.is_zombie);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* The one that it brought is as good as the first. */
@@ -145,7 +127,7 @@ TEST_TIMEOUT(supervisor_killed_after_its_monitor__is_brought_back_at_once,
     ck_assert_int_eq(supervised_model_pid(XL_GUEST), model);
     ck_assert_uint_eq(supervised_count_starts(), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-lost"), 3);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* How a process ended that is not one's child is not known. */
@@ -165,7 +147,7 @@ TEST_TIMEOUT(supervisor_of_an_attached_monitor_killed__how_is_unknown,
     supervised_await_event(XL_GUEST, "supervisor-started", 1);
     events = xl_run("events");
     assert_contains(events.out, "ended, how is unknown");
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(monitor_killed_twice__the_second_time_there_is_a_pause, XL_TEST_S)
@@ -182,7 +164,7 @@ TEST_TIMEOUT(monitor_killed_twice__the_second_time_there_is_a_pause, XL_TEST_S)
     await_others((struct pair){ 0, former.monitor });
     ck_assert_int_ge(libspawn__clock_now_ms() - began_ms,
                      supervised_scaled(10000));
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* Covers D6. */
@@ -199,7 +181,7 @@ TEST_TIMEOUT(attached_monitor_ended__supervisor_goes_and_the_guest_stays,
     supervised_kill_monitor(XL_GUEST, SIGTERM);
     supervised_await_event(XL_GUEST, "supervisor-left", 1);
     ck_assert(harness_wait_until(is_nobody, NULL, XL_WAIT_MS));
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- In every state ---------------------------------------------------- */
@@ -319,7 +301,7 @@ TEST_TIMEOUT(monitors_started_by_hand__leave_the_one_that_is_there, XL_TEST_S)
     }
     ck_assert_int_eq(now().supervisor, former.supervisor);
     ck_assert_int_eq(now().monitor, former.monitor);
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(second_creation_of_the_guest__fails_and_the_monitor_stays,
@@ -336,7 +318,7 @@ TEST_TIMEOUT(second_creation_of_the_guest__fails_and_the_monitor_stays,
     supervised_kill(XL_GUEST, SIGKILL);
     await_others((struct pair){ former.supervisor, 0 });
     ck_assert_int_eq(now().monitor, former.monitor);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* In the pause before it starts the next supervisor, which never comes. */
@@ -380,7 +362,7 @@ TEST_TIMEOUT(supervisor_reexecuted__keeps_and_replaces_its_monitor, XL_TEST_S)
         assert_known();
         ck_assert_int_eq(now().supervisor, former.supervisor);
     }
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- What is shown ----------------------------------------------------- */
@@ -402,7 +384,7 @@ TEST_TIMEOUT(list_of_device_models__shows_the_monitor, XL_TEST_S)
     json = xl_run("dm-list", "--json");
     assert_contains(json.out, as_json);
     assert_contains(json.out, "\"monitored\": true");
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_without_a_monitor__gets_none_and_says_so, XL_TEST_S)
@@ -422,7 +404,7 @@ TEST_TIMEOUT(guest_without_a_monitor__gets_none_and_says_so, XL_TEST_S)
     ck_assert_ptr_null(strstr(table.out, "monitor"));
     json = xl_run("dm-list", "--json");
     assert_contains(json.out, "\"monitored\": false");
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- What is left ------------------------------------------------------ */

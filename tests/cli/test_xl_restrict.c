@@ -54,15 +54,6 @@ create(void)
     xl_assert_ok(&output);
 }
 
-static void
-destroy(void)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run("destroy", XL_GUEST);
-
-    xl_assert_ok(&output);
-    xl_assert_nothing_left();
-}
-
 static long
 domid_of_guest(void)
 {
@@ -181,7 +172,7 @@ TEST_TIMEOUT(restricted_device_model__has_no_rights_left, XL_TEST_S)
     for (i = 0; i < ARRAY_SIZE(wanted); i++) {
         assert_contains(status, wanted[i]);
     }
-    destroy();
+    xl_destroy_guest();
     assert_not_reserved(uid);
 }
 
@@ -209,13 +200,13 @@ TEST_TIMEOUT(restricted_device_model__has_limits, XL_TEST_S)
     for (i = 0; i < ARRAY_SIZE(wanted); i++) {
         assert_contains(limits, wanted[i]);
     }
-    destroy();
+    xl_destroy_guest();
     write_config_without_disk("");
     create();
     free(limits);
     limits = read_proc(pid_of_guest(), "limits");
     assert_contains(limits, "\nMax file size             67108864 ");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(restricted_device_model__has_a_network_only_for_what_needs_one,
@@ -233,13 +224,13 @@ TEST_TIMEOUT(restricted_device_model__has_a_network_only_for_what_needs_one,
     ck_assert(!shares_namespace(pid, "mnt"));
     ck_assert(!shares_namespace(pid, "ipc"));
     ck_assert(!shares_namespace(pid, "net"));
-    destroy();
+    xl_destroy_guest();
     write_config("vnc = 0\nvif = [ '' ]\n");
     create();
     pid = pid_of_guest();
     ck_assert(!shares_namespace(pid, "mnt"));
     ck_assert(shares_namespace(pid, "net"));
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Whether its monitor can make it write a new file. */
@@ -273,7 +264,7 @@ TEST_TIMEOUT(restricted_device_model__writes_no_file_of_its_choice, XL_TEST_S)
     was_written = can_write_file(path);
     unlink(path);
     ck_assert(!was_written);
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(restricted_without_root__is_confined_by_landlock, XL_TEST_S)
@@ -297,7 +288,7 @@ TEST_TIMEOUT(restricted_without_root__is_confined_by_landlock, XL_TEST_S)
     path = libspawn__str_format("%s/picture.ppm", harness_dir());
     was_written = can_write_file(path);
     ck_assert(!was_written);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- What it does ------------------------------------------------------ */
@@ -426,7 +417,7 @@ TEST_TIMEOUT(restricted_guest__user_of_the_configuration_is_taken, XL_TEST_S)
     write_config("device_model_user = 'nobody'\n");
     create();
     ck_assert_uint_eq(uid_of(pid_of_guest()), nobody->pw_uid);
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(restricted_guest__user_that_cannot_be_is_one_sentence, XL_TEST_S)
@@ -475,7 +466,7 @@ TEST_TIMEOUT(restricted_guests_of_two_state_directories__are_two_users,
     destroyed = xl_run("--state-dir", other, "destroy", XL_GUEST);
     xl_assert_ok(&destroyed);
     ck_assert_int_eq(kill(pid_of_guest(), 0), 0);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- The second line --------------------------------------------------- */

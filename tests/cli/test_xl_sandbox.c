@@ -45,15 +45,6 @@ create(void)
     xl_assert_ok(&output);
 }
 
-static void
-destroy(void)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run("destroy", XL_GUEST);
-
-    xl_assert_ok(&output);
-    xl_assert_nothing_left();
-}
-
 /* Runs the guest of XL_CONFIG for a moment: is its QEMU under a filter? */
 static bool
 is_filtered(void)
@@ -65,7 +56,7 @@ is_filtered(void)
     status = read_status();
     ok = strstr(status, "\nSeccomp:\t2\n");
     ck_assert(ok || strstr(status, "\nSeccomp:\t0\n"));
-    destroy();
+    xl_destroy_guest();
     return ok;
 }
 
@@ -117,7 +108,7 @@ TEST_TIMEOUT(sandbox_of_a_guest_with_everything__lets_it_work, XL_TEST_S)
     create();
     picture = xl_run("screenshot", XL_GUEST, "picture.png");
     xl_assert_ok(&picture);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- Without ------------------------------------------------------------ */
@@ -207,10 +198,10 @@ TEST_TIMEOUT(sandbox_of_qemu_that_answers_late__is_off_with_a_warning,
     ck_assert_int_eq(late.status, 0);
     assert_contains(late.err, "did not say within 2000 ms");
     assert_contains(late.err, "without its sandbox");
-    destroy();
+    xl_destroy_guest();
     again = xl_run("create", XL_CONFIG);
     xl_assert_ok(&again);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Neither the program nor its deadline, half of a long one, is waited for. */

@@ -46,15 +46,6 @@ create(const char *lines)
     xl_assert_ok(&output);
 }
 
-static void
-destroy(void)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run("destroy", XL_GUEST);
-
-    xl_assert_ok(&output);
-    xl_assert_nothing_left();
-}
-
 /* Where the port listens, as the supervisor knows. */
 static char *
 address_of(int number)
@@ -158,7 +149,7 @@ TEST_TIMEOUT(port_at_a_path__is_the_console_and_is_removed, XL_TEST_S)
     address = address_of(0);
     ck_assert_str_eq(address, expected);
     assert_xl_console_talks("path");
-    destroy();
+    xl_destroy_guest();
     ck_assert_int_ne(access("line", F_OK), 0);
 }
 
@@ -171,7 +162,7 @@ TEST_TIMEOUT(port_on_tcp__is_the_console_on_loopback, XL_TEST_S)
     address = address_of(0);
     ck_assert(libspawn__str_has_prefix(address, "tcp:127.0.0.1:"));
     assert_xl_console_talks("port");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(port_for_everybody__is_warned_of, XL_TEST_S)
@@ -185,7 +176,7 @@ TEST_TIMEOUT(port_for_everybody__is_warned_of, XL_TEST_S)
     assert_contains(output.err, "serial port 0 listens at 'ptcp:0:0.0.0.0'");
     await_greeting();
     assert_xl_console_talks("all");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(ports_of_all_kinds__are_numbered, XL_TEST_S)
@@ -198,7 +189,7 @@ TEST_TIMEOUT(ports_of_all_kinds__are_numbered, XL_TEST_S)
     third = address_of(2);
     assert_contains(first, "/state/guests/1/serial0");
     assert_contains(third, "/third");
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(port_without_a_supervisor__is_removed_with_the_guest, XL_TEST_S)
@@ -210,7 +201,7 @@ TEST_TIMEOUT(port_without_a_supervisor__is_removed_with_the_guest, XL_TEST_S)
     output = xl_run("create", "-e", XL_CONFIG);
     xl_assert_ok(&output);
     assert_xl_console_talks("alone");
-    destroy();
+    xl_destroy_guest();
     ck_assert_int_ne(access("line", F_OK), 0);
 }
 
@@ -224,7 +215,7 @@ TEST_TIMEOUT(port_of_a_restricted_model__is_served_all_the_same, XL_TEST_S)
     output = xl_run("create", XL_CONFIG);
     ck_assert_int_eq(output.status, 0);
     assert_xl_console_talks("confined");
-    destroy();
+    xl_destroy_guest();
     ck_assert_int_ne(access("line", F_OK), 0);
 }
 
@@ -305,7 +296,7 @@ TEST_TIMEOUT(model_killed__its_port_goes_on_listening, XL_TEST_S)
 
         create(lines);
         assert_survives();
-        destroy();
+        xl_destroy_guest();
         ck_assert_int_ne(access("line", F_OK), 0);
     }
 }
@@ -324,7 +315,7 @@ TEST_TIMEOUT(supervisor_and_then_model_killed__the_port_goes_on_listening,
     supervised_await_event(XL_GUEST, "supervisor-started", 1);
     supervised_await_state(XL_GUEST, "admitted");
     assert_survives();
-    destroy();
+    xl_destroy_guest();
     close(supervisor.out);
 }
 
@@ -338,7 +329,7 @@ TEST_TIMEOUT(model_killed_and_kept__its_console_is_said_to_be_served_by_nobody,
     supervised_await_state(XL_GUEST, "failed");
     console = xl_run("console", XL_GUEST);
     xl_assert_error(&console, 1, "its device model has ended");
-    destroy();
+    xl_destroy_guest();
     ck_assert_int_ne(access("line", F_OK), 0);
 }
 
@@ -358,7 +349,7 @@ TEST_TIMEOUT(next_start_with_another_place__leaves_nothing_at_the_first,
     assert_contains(address, "/other");
     ck_assert_int_ne(access("line", F_OK), 0);
     assert_xl_console_talks("moved");
-    destroy();
+    xl_destroy_guest();
     ck_assert_int_ne(access("other", F_OK), 0);
 }
 
@@ -390,7 +381,7 @@ assert_connects_again(int listener)
     }
     console = xl_run("console", XL_GUEST);
     xl_assert_error(&console, 1, "connects to");
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Nobody is there when the guest is started. */
@@ -430,7 +421,7 @@ TEST_TIMEOUT(port_in_the_words_of_qemu__is_passed_on, XL_TEST_S)
     fd = connect_to("unix:line");
     ck_assert_int_eq(send(fd, "x\r", 2, MSG_NOSIGNAL), 2);
     ck_assert(hears(fd, "> "));
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_MAIN_UNLESS("xl_serial", xl_no_qemu)

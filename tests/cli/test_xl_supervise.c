@@ -25,24 +25,6 @@
 #define CRASH_NAME "SIGSEGV"
 #endif
 
-static void
-run_ok(const char *const argv[])
-{
-    AUTO_OUTPUT struct harness_output output = harness_run_argv(argv);
-
-    xl_assert_ok(&output);
-}
-#define xl_ok(...)                                                            \
-    run_ok((const char *const[]){ xl_path(), __VA_ARGS__, NULL })
-
-static void
-end_guest(void)
-{
-    xl_ok("destroy", XL_GUEST);
-    ck_assert(harness_wait_children(XL_WAIT_MS));
-    xl_assert_nothing_left();
-}
-
 /* One command of the monitor, through the supervisor; that it hangs up before
  * it has answered is fine. */
 static void
@@ -80,7 +62,7 @@ TEST_TIMEOUT(supervisor_killed__next_command_starts_another, XL_TEST_S)
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-lost"), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
                       1);
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
@@ -105,7 +87,7 @@ TEST_TIMEOUT(commands_at_once__start_one_supervisor, XL_TEST_S)
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "supervisor-started"),
                       1);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* Covers M13. */
@@ -122,7 +104,7 @@ TEST_TIMEOUT(supervisor_asked_to_leave__is_not_followed_but_on_demand,
     xl_ok("supervise", XL_GUEST);
     supervised_await_event(XL_GUEST, "supervisor-started", 1);
     supervised_await_state(XL_GUEST, "admitted");
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_without_a_supervisor__gets_none_but_on_demand, XL_TEST_S)
@@ -134,7 +116,7 @@ TEST_TIMEOUT(guest_without_a_supervisor__gets_none_but_on_demand, XL_TEST_S)
     xl_ok("supervise", XL_GUEST);
     supervised_await_event(XL_GUEST, "supervisor-started", 1);
     supervised_await_state(XL_GUEST, "admitted");
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- What the next one knows ------------------------------------------- */
@@ -168,7 +150,7 @@ TEST_TIMEOUT(model_that_died_meanwhile__is_kept_and_told_once, XL_TEST_S)
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
                       1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "preserved"), 1);
-    end_guest();
+    xl_destroy_guest();
 }
 
 #define UUID "0d5c9a3e-8a51-4f0e-9d6c-2f6f1c1b7a10"
@@ -202,7 +184,7 @@ TEST_TIMEOUT(death_that_was_told_only__is_not_told_again, XL_TEST_S)
     supervised_await_state(XL_GUEST, "failed");
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
                       1);
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(model_that_died_meanwhile__is_started_again_once, XL_TEST_S)
@@ -224,7 +206,7 @@ TEST_TIMEOUT(model_that_died_meanwhile__is_started_again_once, XL_TEST_S)
     ck_assert_int_eq(supervised_number(XL_GUEST, "restarts"), 1);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "device-model-died"),
                       1);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* SIGTERM makes it exit with 0, which is all that is left to see of a guest
@@ -241,7 +223,7 @@ TEST_TIMEOUT(guest_off_meanwhile__is_started_again_if_it_is_to, XL_TEST_S)
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "shutdown"), 1);
     ck_assert_uint_eq(supervised_count_starts(), 2);
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(guest_off_meanwhile__is_removed, XL_TEST_S)
@@ -268,7 +250,7 @@ TEST_TIMEOUT(guest_left_paused__is_adopted_as_such, XL_TEST_S)
     supervised_await_state(XL_GUEST, "admitted");
     list = xl_run("list");
     assert_contains(list.out, "--p---");
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- In every state ---------------------------------------------------- */
@@ -363,7 +345,7 @@ TEST_TIMEOUT(model_started_again_50_times__as_many_descriptors, 300)
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_uint_eq(supervised_count_starts(), N + 1);
     await_fds(n_first);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- A parent that stays ----------------------------------------------- */
@@ -426,7 +408,7 @@ TEST_TIMEOUT(monitored_supervisor_crashes__same_parent_has_another, XL_TEST_S)
     }
     events = xl_run("events");
     assert_contains(events.out, "was killed by " CRASH_NAME);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* Covers D6. */
@@ -443,7 +425,7 @@ TEST_TIMEOUT(monitored_supervisor_ended__monitor_and_pid_file_go, XL_TEST_S)
     }
     ck_assert(access("state/supervisors/" XL_GUEST ".pid", F_OK));
     ck_assert(access("state/supervisors/" XL_GUEST ".sock", F_OK));
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* Covers D6. */
@@ -453,7 +435,7 @@ TEST_TIMEOUT(monitor_ended__supervisor_goes_and_the_guest_stays, XL_TEST_S)
     kill(harness_parent(supervised_pid(XL_GUEST)), SIGTERM);
     supervised_await_event(XL_GUEST, "supervisor-left", 1);
     ck_assert_uint_eq(supervised_count_starts(), 1);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* ---- Becoming another program ------------------------------------------ */
@@ -485,7 +467,7 @@ TEST_TIMEOUT(supervisor_reexecuted__is_the_same_process_and_no_news, XL_TEST_S)
     ck_assert_int_eq(supervised_number(XL_GUEST, "admissions"), 1);
     after = harness_read_file("state/events");
     ck_assert_str_eq(after, before);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* What its monitor tells still comes to us: why it ended. */
@@ -502,7 +484,7 @@ TEST_TIMEOUT(supervisor_reexecuted__hears_how_the_guest_ends, XL_TEST_S)
     supervised_await_event(XL_GUEST, "restarted", 2);
     ck_assert_uint_eq(supervised_count_events(XL_GUEST, "shutdown"), 1);
     supervised_await_state(XL_GUEST, "admitted");
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_TIMEOUT(supervisor_reexecuted_in_failed__stays_there, XL_TEST_S)
@@ -512,7 +494,7 @@ TEST_TIMEOUT(supervisor_reexecuted_in_failed__stays_there, XL_TEST_S)
     xl_ok("supervise", "--reexec", XL_GUEST);
     ck_assert_int_eq(supervised_number(XL_GUEST, "programs"), 1);
     supervised_states[LIBSPAWN__STATE_FAILED].check();
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* The programs of this test, in its directory, so that one can go. */
@@ -533,7 +515,8 @@ TEST_TIMEOUT(program_that_cannot_be_executed__old_one_goes_on, XL_TEST_S)
 
         ck_assert_int_eq(copy.status, 0);
     }
-    run_ok((const char *const[]){ "./xl", "create", XL_GUEST ".cfg", NULL });
+    xl_ok_argv(
+        (const char *const[]){ "./xl", "create", XL_GUEST ".cfg", NULL });
     ck_assert_int_eq(unlink("guest-supervisor"), 0);
     harness_write_file("guest-supervisor", "no program\n");
     ck_assert_int_eq(chmod("guest-supervisor", 0755), 0);
@@ -541,7 +524,7 @@ TEST_TIMEOUT(program_that_cannot_be_executed__old_one_goes_on, XL_TEST_S)
     xl_assert_error(&output, 1, "executing");
     supervised_await_state(XL_GUEST, "admitted");
     ck_assert_int_eq(supervised_number(XL_GUEST, "programs"), 0);
-    end_guest();
+    xl_destroy_guest();
 }
 
 /* Whose monitor goes on to look after it. */
@@ -566,7 +549,7 @@ TEST_TIMEOUT(monitored_supervisor_of_somebody_else__is_replaced_as_well,
     kill(former, SIGKILL);
     supervised_await_another(former);
     supervised_await_state(XL_GUEST, "admitted");
-    end_guest();
+    xl_destroy_guest();
 }
 
 TEST_MAIN("xl_supervise")

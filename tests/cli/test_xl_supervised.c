@@ -25,21 +25,6 @@ begin_with_model(const char *arguments)
     xl_write_model_config(arguments);
 }
 
-static void
-run_ok(const char *command, const char *argument)
-{
-    AUTO_OUTPUT struct harness_output output = xl_run(command, argument);
-
-    xl_assert_ok(&output);
-}
-
-static void
-destroy(void)
-{
-    run_ok("destroy", XL_GUEST);
-    xl_assert_nothing_left();
-}
-
 static bool
 has_supervisor(void *user)
 {
@@ -76,9 +61,9 @@ assert_complete(void)
 TEST_TIMEOUT(create_returns__pid_file_and_socket_are_there, XL_TEST_S)
 {
     begin_with_model("'--stderr=x'");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     assert_complete();
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Covers D2, D7. */
@@ -89,10 +74,10 @@ TEST_TIMEOUT(create_with_the_real_qemu_returns__the_same, XL_TEST_S)
     }
     supervised_begin();
     xl_write_config("");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     assert_complete();
     ck_assert_int_gt(supervised_model_pid(XL_GUEST), 0);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Covers D8. */
@@ -107,7 +92,7 @@ TEST_TIMEOUT(create_in_a_pipe__its_reader_sees_the_end, XL_TEST_S)
     output = harness_run("sh", "-c", command);
     ck_assert_str_eq(output.out, "{\"name\":\"" XL_GUEST "\",\"domid\":1}\n");
     ck_assert(supervised_is(XL_GUEST));
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- In the foreground ------------------------------------------------- */
@@ -120,7 +105,7 @@ TEST_TIMEOUT(supervisor_in_the_foreground__has_a_pid_file_until_it_ends,
     pid_t model;
 
     begin_with_model("'--stderr=x'");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     model = supervised_model_pid(XL_GUEST);
     supervised_kill(XL_GUEST, SIGKILL);
     supervisor = supervised_adopt(XL_GUEST);
@@ -131,7 +116,7 @@ TEST_TIMEOUT(supervisor_in_the_foreground__has_a_pid_file_until_it_ends,
     ck_assert_int_eq(xl_wait(&supervisor), 0);
     ck_assert_int_ne(access("state/supervisors/" XL_GUEST ".pid", F_OK), 0);
     ck_assert_int_eq(kill(model, 0), 0);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Covers D1. */
@@ -144,7 +129,7 @@ TEST_TIMEOUT(create_in_the_foreground__stays_until_the_guest_is_gone,
     create = xl_start("create", "-F", XL_CONFIG);
     ck_assert(harness_wait_until(has_supervisor, NULL, XL_WAIT_MS));
     supervised_await_state(XL_GUEST, "admitted");
-    run_ok("destroy", XL_GUEST);
+    xl_ok("destroy", XL_GUEST);
     ck_assert_int_eq(xl_wait(&create), 0);
     xl_assert_nothing_left();
 }
@@ -164,7 +149,7 @@ TEST_TIMEOUT(create_in_the_foreground_interrupted__leaves_the_guest,
     ck_assert_int_eq(xl_wait(&create), 0);
     ck_assert(!supervised_is(XL_GUEST));
     ck_assert_int_eq(kill(model, 0), 0);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- A start that fails ------------------------------------------------ */
@@ -237,8 +222,8 @@ TEST_TIMEOUT(supervisor_crashed_during_the_start__signal_is_named, XL_TEST_S)
     xl_assert_ok(&list);
     supervised_set_model(XL_GUEST, "");
     xl_write_model_config("'--stderr=x'");
-    run_ok("create", XL_CONFIG);
-    destroy();
+    xl_ok("create", XL_CONFIG);
+    xl_destroy_guest();
 }
 
 /* Covers D13. */
@@ -320,7 +305,7 @@ TEST_TIMEOUT(two_creations_of_one_guest__one_wins_and_is_named, XL_TEST_S)
     xl_assert_error(&second, 1, words);
     ck_assert_int_eq(xl_wait(&first), 0);
     ck_assert_int_eq(supervised_pid(XL_GUEST), winner);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* Covers D15. */
@@ -345,7 +330,7 @@ TEST_TIMEOUT(eight_creations_of_one_guest_at_once__one_wins, XL_TEST_S)
         }
     }
     ck_assert_int_eq(n_won, 1);
-    destroy();
+    xl_destroy_guest();
 }
 
 /* One that leaves, or finds that the guest which it was to adopt is gone, has
@@ -371,7 +356,7 @@ TEST_TIMEOUT(pid_file_of_one_without_a_guest__is_waited_for, XL_TEST_S)
     libspawn__pidfile_remove(&pidfile);
     ck_assert_msg(!xl_wait(&create), "%s", create.text);
     assert_complete();
-    destroy();
+    xl_destroy_guest();
 }
 
 /* ---- Deaths later ------------------------------------------------------ */
@@ -385,7 +370,7 @@ TEST_TIMEOUT(model_killed_later__events_status_and_list_say_the_same,
     AUTO_JSON struct libspawn__json *status = NULL;
 
     begin_with_model("'--stderr=x'");
-    run_ok("create", XL_CONFIG);
+    xl_ok("create", XL_CONFIG);
     kill(supervised_model_pid(XL_GUEST), CRASH);
     supervised_await_state(XL_GUEST, "failed");
     events = xl_run("events");
@@ -397,7 +382,7 @@ TEST_TIMEOUT(model_killed_later__events_status_and_list_say_the_same,
         CRASH_NAME);
     list = xl_run("list");
     assert_contains(list.out, CRASH_NAME);
-    destroy();
+    xl_destroy_guest();
 }
 
 TEST_MAIN("xl_supervised")

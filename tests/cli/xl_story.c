@@ -230,6 +230,21 @@ xl_assert_create_fails_argv(int status, const char *words,
 }
 
 void
+xl_ok_argv(const char *const argv[])
+{
+    AUTO_OUTPUT struct harness_output output = harness_run_argv(argv);
+
+    xl_assert_ok(&output);
+}
+
+void
+xl_destroy_guest(void)
+{
+    xl_ok("destroy", XL_GUEST);
+    xl_assert_nothing_left();
+}
+
+void
 xl_assert_create_works(void)
 {
     AUTO_OUTPUT struct harness_output create = xl_run("create", XL_CONFIG);

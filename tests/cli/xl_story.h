@@ -61,6 +61,14 @@ void xl_assert_nothing_left(void);
 void xl_assert_create_fails_argv(int status, const char *words,
                                  const char *const argv[]);
 
+/* A run that must succeed without a word on stderr. */
+#define xl_ok(...)                                                            \
+    xl_ok_argv((const char *const[]){ xl_path(), __VA_ARGS__, NULL })
+void xl_ok_argv(const char *const argv[]);
+
+/* Destroys the guest of the configuration, of which nothing is left. */
+void xl_destroy_guest(void);
+
 /* xl create of the configuration works, and destroy. */
 void xl_assert_create_works(void);
 
